@@ -1,0 +1,63 @@
+"""A fault in the control plane, as a client of the API saw it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from policies.facts.base import Fact, Unseen
+
+
+class Event(Struct, frozen=True):
+    """A moment of the fault, for the timeline. ``at`` is seconds since the observation started."""
+
+    at: float
+    what: str
+
+
+class Write(Struct, frozen=True):
+    """One write through the endpoint: sent and answered in seconds since the observation started."""
+
+    number: int
+    sent: float
+    answered: float
+    acknowledged: bool
+
+
+class PodIdentity(Struct, frozen=True):
+    """What must not change about a running pod that the fault does not touch."""
+
+    namespace: str
+    name: str
+    node: str
+    uid: str
+    ready: bool
+    containers: dict[str, str]
+    """Container name to ``<container id> restarts=<n>``."""
+
+
+class ControlPlaneOutage(Fact, frozen=True):
+    """One control-plane node cut off while a writer wrote through the endpoint every ``interval_s``.
+
+    Times are seconds on the verifying machine's monotonic clock since the writer started; ``seen_at`` is its end in UTC.
+    """
+
+    node: str
+    fault: str
+    """Name of the fault, as the journal has it."""
+    proof: str
+    """How the fault was proved to have happened; empty where it was not proved."""
+    injected_at: float
+    """When the injection began."""
+    undone_at: float
+    """When the undo had been carried out."""
+    ended_at: float
+    """When the writer stopped."""
+    interval_s: float
+    writes: tuple[Write, ...]
+    read_back: tuple[int, ...]
+    """Numbers of the acknowledged writes that were there afterwards."""
+    pods_before: tuple[PodIdentity, ...]
+    pods_after: tuple[PodIdentity, ...]
+    events: tuple[Event, ...]
+    unseen: Unseen | None = None
+    """Set where the fault was not injected or its effect could not be observed."""
