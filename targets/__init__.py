@@ -1,0 +1,1 @@
+"""Where: one YAML file a deployment. Names and places, never credentials."""

@@ -1,0 +1,269 @@
+"""What a target file may say, and how it is found.
+
+A target names a deployment *on purpose*: the kubeconfig's context must be the one written here, and disruption happens
+only where the target allows it. It says where credentials come from, never what they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from policies.documents import DocumentError, KeyPath, Problem, Strict, did_you_mean, key_text, mistake, read
+
+TARGETS: Final = Path(__file__).parent
+
+Power: TypeAlias = Literal["cluster-admin", "wildcards", "secrets-read", "escalation"]
+DnsLabel: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+Text: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
+RequirementId: TypeAlias = Annotated[str, Field(pattern=r"^([1-9]|10)\.[1-9][0-9]?$")]
+DnsName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+
+_PATH_HELP = "A path; ~, $NAME and ${NAME} are filled in from the environment of whoever runs."
+
+
+class Cluster(Strict):
+    """How the API is reached."""
+
+    kubeconfig: Text = Field(description=_PATH_HELP)
+    context: Text = Field(description="The context in that file; it must be named here, the current one is not used.")
+
+    @property
+    def kubeconfig_path(self) -> Path:
+        """The kubeconfig with ~ and variables filled in. Raises `DocumentError` where a variable is not set."""
+        return expand(self.kubeconfig, ("cluster", "kubeconfig"))
+
+
+class Identities(Strict):
+    """The two service accounts that the checks act as; the context's own identity only issues their tokens."""
+
+    namespace: DnsLabel = Field(default="verify-system", description="Where both accounts live.")
+    scanner: DnsLabel = Field(default="scanner", description="Reads; no Secret, no exec.")
+    disruptor: DnsLabel = Field(default="disruptor", description="Probes and faults, with a short-lived token.")
+
+
+class Application(Strict):
+    """The application's identity in one environment, and the Secret that only it may read."""
+
+    service_account: DnsLabel
+    secret: DnsName = Field(description="The name of the Secret; its content is never read, only whether it would be.")
+
+
+class Namespaces(Strict):
+    """The namespaces that are environments, and the application in them."""
+
+    environments: Annotated[tuple[DnsLabel, ...], Field(min_length=1)] = ("production", "staging", "monitoring")
+    applications: dict[DnsLabel, Application] = Field(
+        default={}, description="By namespace; cross-namespace access is tried between every two of them."
+    )
+
+    @model_validator(mode="after")
+    def _applications_live_in_environments(self) -> Self:
+        for namespace in self.applications:
+            if namespace not in self.environments:
+                sentence = f'"{namespace}" is not one of the environments.' + did_you_mean(namespace, self.environments)
+                raise mistake(("applications", namespace), sentence)
+        return self
+
+
+class ControlPlane(Strict):
+    """The one address that stands for all API servers."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https://[^\s/]+$")] | None = Field(
+        default=None, description="https://host:port; without it, the server of the kubeconfig's context."
+    )
+
+
+class Ssh(Strict):
+    """How nodes are reached for what only they know: certificates on disk, etcd, flags, clock."""
+
+    user: Text = "root"
+    key: Text = Field(description=f"The private key file. {_PATH_HELP}")
+    known_hosts: Text = Field(description=f"Host keys are checked against this file. {_PATH_HELP}")
+    port: Port = 22
+    hosts: dict[DnsName, Text] = Field(
+        default={}, description="Host by node name, for nodes that are not reached at their InternalIP."
+    )
+
+    @property
+    def key_path(self) -> Path:
+        """The private key with ~ and variables filled in. Raises `DocumentError` where a variable is not set."""
+        return expand(self.key, ("ssh", "key"))
+
+    @property
+    def known_hosts_path(self) -> Path:
+        """The host keys with ~ and variables filled in. Raises `DocumentError` where a variable is not set."""
+        return expand(self.known_hosts, ("ssh", "known_hosts"))
+
+
+class Cni(Strict):
+    """The DaemonSet that is the pod network."""
+
+    name: Literal["flannel", "calico"]
+    namespace: DnsLabel
+    daemonset: DnsName
+
+
+class ServiceName(Strict):
+    """A Service in a namespace."""
+
+    namespace: DnsLabel
+    service: DnsLabel
+
+
+class ServicePort(ServiceName):
+    """A port of a Service in a namespace."""
+
+    port: Port
+
+
+class Network(Strict):
+    """The pod network, and the names that have to resolve on it."""
+
+    cni: Cni
+    overlay: Literal["vxlan", "none"] = Field(description="What wraps packets between nodes.")
+    service_cidr: Annotated[str, Field(pattern=r"^[0-9a-fA-F:.]+/[0-9]{1,3}$")] | None = Field(
+        default=None, description="The addresses of Services; no node's pod range may overlap it."
+    )
+    service: ServiceName = Field(
+        default=ServiceName(namespace="default", service="kubernetes"), description="A Service with a cluster IP."
+    )
+    headless: ServiceName = Field(description="A headless Service with at least one ready endpoint.")
+    external_names: Annotated[tuple[DnsName, ...], Field(min_length=1)] = Field(
+        description="Names outside the cluster that pods must be able to resolve."
+    )
+
+
+class AllowedPowers(Strict):
+    """Subjects that hold dangerous powers on purpose, beside Kubernetes' own (policies/allowlists/kubernetes.yaml)."""
+
+    subject: Annotated[str, Field(pattern=r"^(User/.+|Group/.+|ServiceAccount/[^/]+/[^/]+)$")] = Field(
+        description="User/name, Group/name or ServiceAccount/namespace/name; * stands for any text."
+    )
+    powers: Annotated[tuple[Power, ...], Field(min_length=1)]
+    reason: Text = Field(description="Why; it is printed beside every finding that this lets pass.")
+
+
+class Rbac(Strict):
+    """Who may hold what."""
+
+    allow: tuple[AllowedPowers, ...] = ()
+
+
+class Monitoring(Strict):
+    """Where alerts arrive."""
+
+    alertmanager: ServicePort
+
+
+class Disrupt(Strict):
+    """Whether faults may be injected here, and how long one may stand."""
+
+    allowed: bool = False
+    max_seconds: int = Field(default=120, ge=1, le=3600, description="A fault undoes itself after this time.")
+
+
+class NotApplicable(Strict):
+    """Something that this deployment does not have to meet; it is reported with its reason, never as passed."""
+
+    requirement: RequirementId
+    clause: str | None = Field(default=None, description="Without it the whole requirement.")
+    reason: Text
+
+
+class Emulated(Strict):
+    """A component that another one stands in for; every report names it."""
+
+    component: Text
+    by: Text
+
+
+class Target(Strict):
+    """One deployment."""
+
+    name: DnsLabel
+    description: Text
+    environment: Literal["lab", "staging", "production"] = Field(
+        description='In "production" a disruption needs --disrupt typed out as well.'
+    )
+    cluster: Cluster
+    identities: Identities = Identities()
+    namespaces: Namespaces = Namespaces()
+    control_plane: ControlPlane = ControlPlane()
+    ssh: Ssh | None = Field(default=None, description="Without it, what only a node knows is not evaluated.")
+    network: Network
+    probe_image: Text = Field(description="An image with fping, dig and curl, for the pods that probe.")
+    rbac: Rbac = Rbac()
+    monitoring: Monitoring | None = Field(default=None, description="Without it, alerts are not evaluated.")
+    disrupt: Disrupt = Disrupt()
+    limits: dict[RequirementId, dict[str, Annotated[float, Field(ge=0)]]] = Field(
+        default={}, description="Limits by requirement and name; one looser than the catalogue's is a deviation."
+    )
+    not_applicable: tuple[NotApplicable, ...] = ()
+    emulated: tuple[Emulated, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_applicable_once(self) -> Self:
+        seen: set[tuple[str, str | None]] = set()
+        for index, entry in enumerate(self.not_applicable):
+            if (entry.requirement, entry.clause) in seen:
+                raise mistake(("not_applicable", index), "this is said twice.")
+            seen.add((entry.requirement, entry.clause))
+        return self
+
+    def not_applicable_reason(self, requirement: str, clause: str) -> str | None:
+        """Why a clause does not apply here, or None where it does."""
+        for entry in self.not_applicable:
+            if entry.requirement == requirement and entry.clause in {None, clause}:
+                return entry.reason
+        return None
+
+
+def expand(text: str, at: KeyPath = ()) -> Path:
+    """A path from a target with ~, $NAME and ${NAME} filled in. Raises `DocumentError` for a variable not set."""
+    expanded = os.path.expandvars(text)
+    unset = re.search(r"\$(\w+|\{[^}]*\})", expanded)
+    if unset is not None:
+        name = unset.group(1).strip("{}")
+        sentence = f"the environment variable {name} is not set; set it, or write the path out in the target."
+        raise DocumentError([Problem("target", None, key_text(at), sentence)])
+    # Not Path.expanduser: it raises where the user is unknown; the file is then reported as missing, by its name.
+    return Path(os.path.expanduser(expanded))  # noqa: PTH111
+
+
+# Finds what only the catalogue can know is wrong: pairs of a key path in the target and a sentence.
+Check: TypeAlias = Callable[[Target], Iterable[tuple[KeyPath, str]]]
+
+
+def known_targets(folder: Path = TARGETS) -> tuple[str, ...]:
+    """The names of the targets of this checkout."""
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.glob("*.yaml")))
+
+
+def load_target(name_or_path: str, *, folder: Path = TARGETS, check: Check | None = None) -> Target:
+    """The target of this name (targets/NAME.yaml) or in this file (anything with / or ending in .yaml or .yml).
+
+    Raises `DocumentError`; for a name that is not known it lists the known ones.
+    """
+    if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
+        file = Path(name_or_path)
+    else:
+        names = known_targets(folder)
+        if name_or_path not in names:
+            known = ", ".join(names) or "none"
+            sentence = f'there is no target "{name_or_path}"; known are: {known}. Or give the path of a YAML file.'
+            raise DocumentError([Problem("--target", None, "", sentence)])
+        file = folder / f"{name_or_path}.yaml"
+    document = read(file)
+    target = document.parse(Target)
+    if check is not None:
+        problems = [document.problem(path, sentence) for path, sentence in check(target)]
+        if problems:
+            raise DocumentError(problems)
+    return target
