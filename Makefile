@@ -26,3 +26,27 @@ lock: ## resolve the dependencies anew into requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check $(UV)
 	$(BIN)/uv pip compile --quiet --generate-hashes --extra dev --python-version 3.11 --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+.PHONY: verify test check bench down
+verify: setup ## bring up the lab, verify it, leave an open report in out/runs/latest/report.html
+	@$(BIN)/verify lab up
+	@$(BIN)/verify run --target lab
+	@$(BIN)/verify report --open
+
+test: check ## everything that proves the product: static checks, rules, harness, reports, the lab, seeded violations
+	@$(BIN)/pytest tests
+
+check: setup ## ruff, mypy strict, import-linter, shellcheck
+	@echo "check: ruff, mypy strict, import-linter, shellcheck"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 4
+	@$(BIN)/shellcheck -x $$(git ls-files '*.sh') .ci/run
+
+bench: setup ## the read-only part against Prowler and Trivy, and against 5,000 simulated pods
+	@$(BIN)/verify lab up
+	@$(BIN)/python -m tests.bench
+
+down: setup ## remove the lab; nothing of it stays but the build cache
+	@$(BIN)/verify lab down
