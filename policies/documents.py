@@ -97,6 +97,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Known are: {', '.join(choices)}." if 0 < len(choices) <= 20 else ""
 
 
+def schema_text(model: type[BaseModel]) -> str:
+    """The JSON Schema of a model as a file that editors read: indented JSON with a newline at the end."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    _close_patterns(schema)
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _close_patterns(schema: Any) -> None:
+    # pydantic leaves a mapping open to keys that do not match its pattern; our loader does not.
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for value in schema.values():
+            _close_patterns(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            _close_patterns(value)
+
+
 @dataclass(frozen=True)
 class Document:
     """A file that was read: its plain data, and the line of every key and list item."""

@@ -242,8 +242,9 @@ Check: TypeAlias = Callable[[Target], Iterable[tuple[KeyPath, str]]]
 
 
 def known_targets(folder: Path = TARGETS) -> tuple[str, ...]:
-    """The names of the targets of this checkout."""
-    return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.glob("*.yaml")))
+    """The names of the targets of this checkout; an example is none."""
+    files = (file.name for file in folder.glob("*.yaml") if not file.name.endswith(".example.yaml"))
+    return tuple(sorted(name.removesuffix(".yaml") for name in files))
 
 
 def load_target(name_or_path: str, *, folder: Path = TARGETS, check: Check | None = None) -> Target:
