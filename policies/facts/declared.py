@@ -27,3 +27,5 @@ class Declared(Fact, frozen=True):
     cni_daemonset: str
     overlay: str
     allowed: tuple[AllowedSubject, ...]
+    service_cidr: str = ""
+    """The range of Service addresses, e.g. ``10.96.0.0/16``; empty where the target does not say."""
