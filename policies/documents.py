@@ -140,7 +140,7 @@ class Document:
             # By way of JSON: there pydantic's strict mode still takes lists for tuples and text for dates.
             return model.model_validate_json(json.dumps(self.data))
         except ValidationError as error:
-            details = error.errors(include_url=False)
+            details = _without_echoes(error.errors(include_url=False), model)
         raise DocumentError(self._from_pydantic(detail, model) for detail in details[:MAX_PROBLEMS])
 
     def _from_pydantic(self, detail: ErrorDetails, model: type[BaseModel]) -> Problem:
@@ -371,6 +371,25 @@ def _sentence(detail: ErrorDetails) -> str:
         quotes = ": put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
         return f"expected {_EXPECTED[kind]}; found {_found(value)}{quotes}."
     return f"{detail['msg'][0].lower()}{detail['msg'][1:]}; found {_found(value)}."
+
+
+def _without_echoes(details: list[ErrorDetails], model: type[BaseModel]) -> list[ErrorDetails]:
+    """Drops what only repeats another mistake: a list "too short" for its bad items, a key missing for its typo."""
+    misspelt: set[KeyPath] = set()
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            *above, key = detail["loc"]
+            near = difflib.get_close_matches(str(key), _known_keys(model, tuple(above)), n=1)
+            misspelt |= {(*above, name) for name in near}
+
+    def echo(detail: ErrorDetails) -> bool:
+        path = detail["loc"]
+        if detail["type"] == "missing":
+            return path in misspelt
+        inner = any(other["loc"][: len(path)] == path for other in details if len(other["loc"]) > len(path))
+        return detail["type"] == "too_short" and inner
+
+    return [detail for detail in details if not echo(detail)]
 
 
 def _known_keys(model: type[BaseModel], path: KeyPath) -> set[str]:
