@@ -65,7 +65,6 @@ class Requirement(Strict):
     severity: Severity
     clauses: Annotated[tuple[Clause, ...], Field(min_length=1)]
     remediation: Sentence = Field(description="What an operator does when it is broken.")
-    runbook: str | None = Field(default=None, description="Where the steps are written down, as a link or an anchor.")
 
     @property
     def group(self) -> int:
