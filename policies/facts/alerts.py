@@ -20,6 +20,8 @@ class QuotaAlertTrial(Struct, frozen=True):
     waited_s: float
     alert: str = ""
     """Name of the alert that fired."""
+    ended_after_s: float | None = None
+    """When the alert was gone after the quota had been emptied again, None where it was not within ``alert_within``."""
 
 
 class QuotaAlerts(Fact, frozen=True):
