@@ -346,3 +346,29 @@ def test_an_access_review_asks_exactly_and_believes_only_allowed() -> None:
 def test_an_access_reads_as_a_permission() -> None:
     assert str(Access("create", "", "pods", "staging", "exec")) == "create pods/exec in staging"
     assert str(Access("list", "apps", "daemonsets")) == "list daemonsets.apps"
+
+
+# --- commands in containers
+
+
+@pytest.mark.parametrize(("code", "cause"), [(403, Cause.FORBIDDEN), (404, Cause.ABSENT), (500, Cause.UNREACHABLE)])
+def test_a_command_that_may_not_run_says_so(code: int, cause: Cause) -> None:
+    with serving(lambda _: (code, status(code, "its own words"))) as server, pytest.raises(Unobservable) as caught:
+        Api(server.url).exec("a", "b", "c", ["date", "-u"], timeout_s=2)
+    assert caught.value.unseen.cause is cause
+    assert caught.value.unseen.what == "`date` in a/pods/b"
+    assert "its own words" in caught.value.unseen.detail
+    assert server.asked[0].params == {"container": "c", "stdout": "true", "stderr": "true", "command": "-u"}
+
+
+def test_a_command_on_a_server_that_hangs_ends_within_the_time_out() -> None:
+    with listening(None) as url, pytest.raises(Unobservable) as caught:
+        Api(url).exec("a", "b", "c", ["date"], timeout_s=0.3)
+    assert caught.value.unseen.cause is Cause.UNREACHABLE
+
+
+def test_the_content_of_an_answer_is_left_where_it_is_when_only_the_status_was_asked_for() -> None:
+    with serving(lambda _: (200, {"data": {"password": "canary"}})) as server:
+        api = Api(server.url)
+        assert api.request("GET", "/secret", keep_body=False).body == b""
+        assert api.request("GET", "/secret").ok
