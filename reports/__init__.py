@@ -1,0 +1,1 @@
+"""What a run leaves: its evidence, and the pages drawn from it."""

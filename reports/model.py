@@ -1,0 +1,122 @@
+"""What a run leaves, as data: one result a clause, and a manifest that says what the run was.
+
+Everything a reader's page shows is drawn from these and the catalogue, so that a page can be drawn again later.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from policies.catalogue import Kind
+from policies.facts.base import Cause
+from policies.finding import Finding
+from policies.limits import Deviation, Limit
+
+
+class Verdict(StrEnum):
+    """What can be said of a clause, a requirement or a group."""
+
+    passed = "passed"
+    failed = "failed"
+    error = "error"  # the check itself broke
+    not_evaluated = "not_evaluated"
+    not_applicable = "not_applicable"
+    manual = "manual"  # only a person can judge it
+
+
+WORST_FIRST: Final = (
+    Verdict.failed,
+    Verdict.error,
+    Verdict.not_evaluated,
+    Verdict.manual,
+    Verdict.passed,
+    Verdict.not_applicable,
+)
+
+
+class ClauseResult(Struct, frozen=True, kw_only=True):
+    """What one test said of one clause; a line of ``findings.jsonl``."""
+
+    run: str
+    requirement: str
+    clause: str
+    kind: Kind
+    test: str
+    """pytest's node id."""
+    verdict: Verdict
+    cause: Cause | None = None
+    """Why there is no verdict; set exactly where it is ``not_evaluated``."""
+    message: str = ""
+    """What an operator reads: one line a subject, each with its remedy."""
+    facts: tuple[str, ...] = ()
+    """SHA-256 of each fact judged; the file is ``facts/<sha256>.json.gz``."""
+    rule: str = ""
+    """Module and name of the rule, under policies.rules."""
+    limits: dict[str, str] = {}
+    """The limits in force by name, as text with unit and direction."""
+    findings: tuple[Finding, ...] = ()
+    started: datetime
+    ended: datetime
+
+
+class Emulated(Struct, frozen=True):
+    """A component of the deployment that another one stands in for."""
+
+    component: str
+    by: str
+
+
+class RunSummary(Struct, frozen=True, kw_only=True):
+    """What a run was: of what, when, with which limits and versions, and what it was told to do. Times are UTC."""
+
+    run: str
+    target: str
+    description: str = ""
+    environment: str = ""
+    started: datetime
+    ended: datetime
+    exit_code: int
+    requirements: tuple[str, ...] = ()
+    """Requirement ids as asked for; empty where all that have a check were meant."""
+    kinds: tuple[Kind, ...] = ()
+    """Kinds as asked for; empty where all were meant."""
+    checks: tuple[tuple[str, str], ...] = ()
+    """Every clause (requirement id, slug) that a test of the suites reaches, chosen or not."""
+    planned: tuple[tuple[str, str], ...] = ()
+    """The clauses that this run meant to judge."""
+    catalogue_digest: str = ""
+    limits: dict[str, dict[str, Limit]] = {}
+    """The limits in force, by requirement id and name."""
+    deviations: tuple[Deviation, ...] = ()
+    """Limits that the target loosened."""
+    emulated: tuple[Emulated, ...] = ()
+    not_restored: tuple[str, ...] = ()
+    """Sentences on what is not as the run found it."""
+    command: tuple[str, ...] = ()
+    commit: str = ""
+    """git commit of the suites, with ``+changes`` where files differed from it; empty outside a checkout."""
+    versions: dict[str, str] = {}
+    """``kubernetes`` (the API server's), ``python`` and the packages that took part."""
+
+
+class Manifest(RunSummary, frozen=True, kw_only=True):
+    """``manifest.json``: written last, so that a run without one did not end by itself."""
+
+    format: int = 1
+    files: dict[str, str] = {}
+    """SHA-256 of every file of the run, by path in its folder; the manifest itself and the page drawn are left out."""
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """A run read back. ``manifest`` is None where it was interrupted before it could say what it was."""
+
+    run: str
+    path: str
+    manifest: Manifest | None
+    results: tuple[ClauseResult, ...]
+    damage: tuple[str, ...] = ()
+    """Sentences on lines that could not be read, other than a last one cut short."""
