@@ -1,0 +1,97 @@
+"""The few questions the lab asks its own API server, over one TLS connection a question."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from functools import cache
+from http.client import HTTPException, HTTPSConnection
+from typing import Any
+
+from bootstrap.lab.errors import LabError
+from bootstrap.lab.layout import API_PORT, BRIDGE_ADDRESS, HOST, STATE
+
+OPERATOR = STATE / "operator.pem"
+"""The operator's certificate and key, the same as in the kubeconfig."""
+TIMEOUT_S = 4.0
+
+
+class Unanswered(LabError):
+    """The API server did not answer, or not with what was asked for."""
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(HOST / "ca.crt"))
+    context.load_cert_chain(OPERATOR)
+    return context
+
+
+def forget_credentials() -> None:
+    """The lab's certificates were made anew."""
+    _context.cache_clear()
+
+
+def request(method: str, path: str, body: object = None, host: str = BRIDGE_ADDRESS) -> Any:
+    """Ask `host` (the endpoint, or one API server) and decode the JSON it answers. Raises Unanswered."""
+    kind = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
+    headers = {"Content-Type": kind, "Accept": "application/json"}
+    try:
+        connection = HTTPSConnection(host, API_PORT, timeout=TIMEOUT_S, context=_context())
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+    except (OSError, HTTPException) as error:
+        raise Unanswered(f"https://{host}:{API_PORT}{path}: {error}") from error
+    if answer.status >= 400:
+        raise Unanswered(f"https://{host}:{API_PORT}{path}: HTTP {answer.status}: {text.decode(errors='replace')[:300]}")
+    return text.decode() if path.startswith(("/readyz", "/livez")) else json.loads(text)
+
+
+def get(path: str) -> Any:
+    return request("GET", path)
+
+
+def is_ready(host: str = BRIDGE_ADDRESS) -> tuple[bool | None, str]:
+    """A condition for `wait_until`: /readyz answers ok."""
+    try:
+        request("GET", "/readyz", host=host)
+    except Unanswered as error:
+        return None, str(error)
+    return True, ""
+
+
+def nodes_not_ready(expected: set[str]) -> list[str]:
+    """Expected nodes that are absent or not Ready, each with why."""
+    found = {item["metadata"]["name"]: item for item in get("/api/v1/nodes")["items"]}
+    late = []
+    for name in sorted(expected):
+        conditions = {c["type"]: c for c in found.get(name, {}).get("status", {}).get("conditions", [])}
+        ready = conditions.get("Ready", {"status": "absent", "message": "not registered"})
+        if ready["status"] != "True":
+            late.append(f"{name} ({str(ready.get('message', ''))[:120]})")
+    return late
+
+
+def workloads_not_ready() -> list[str]:
+    """DaemonSets, Deployments, StatefulSets and pods of the cluster that are not there in full, each with how far."""
+    late = []
+    for item in get("/apis/apps/v1/daemonsets")["items"]:
+        status, name = item["status"], f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+        seen_it = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
+        ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
+        if not seen_it or ready < wanted or not wanted:
+            late.append(f"{name} {ready}/{wanted}")
+    for kind in ("deployments", "statefulsets"):
+        for item in get(f"/apis/apps/v1/{kind}")["items"]:
+            ready, wanted = item["status"].get("readyReplicas", 0), item["spec"].get("replicas", 1)
+            if ready < wanted:
+                late.append(f"{item['metadata']['namespace']}/{item['metadata']['name']} {ready}/{wanted}")
+    for item in get("/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane")["items"]:
+        conditions = {c["type"]: c["status"] for c in item["status"].get("conditions", [])}
+        if conditions.get("Ready") != "True":
+            late.append(item["metadata"]["name"])
+    return late

@@ -1,0 +1,71 @@
+"""The lab's cables: one bridge on the machine, one veth pair a node. No address translation, no way out."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap.lab.commands import run
+from bootstrap.lab.layout import BRIDGE, BRIDGE_ADDRESS, NODE_NETWORK, Node
+
+PREFIX = ipaddress.ip_network(NODE_NETWORK).prefixlen
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address of this machine. `network` is the CIDR that it is part of."""
+
+    interface: str
+    network: ipaddress.IPv4Network
+
+
+def addresses() -> list[Address]:
+    """IPv4 addresses and routed networks of this machine, the default route left out."""
+    found = [
+        Address(link["ifname"], ipaddress.ip_interface(f"{info['local']}/{info['prefixlen']}").network)
+        for link in json.loads(run("ip", "-j", "-4", "addr"))
+        for info in link.get("addr_info", [])
+    ]
+    for route in json.loads(run("ip", "-j", "-4", "route")):
+        if route["dst"] != "default":
+            found.append(Address(route.get("dev", ""), ipaddress.ip_network(route["dst"], strict=False)))
+    return found
+
+
+def link_exists(name: str) -> bool:
+    return Path("/sys/class/net", name).exists()
+
+
+def create_bridge() -> None:
+    """The bridge with the machine's address on it; nothing where it is there already."""
+    if not link_exists(BRIDGE):
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+    run("ip", "addr", "replace", f"{BRIDGE_ADDRESS}/{PREFIX}", "brd", "+", "dev", BRIDGE)
+    run("ip", "link", "set", BRIDGE, "up")
+
+
+def remove_links(nodes: tuple[Node, ...]) -> None:
+    """Take all the lab's links off the machine."""
+    for name in (*(node.link for node in nodes), BRIDGE):
+        if link_exists(name):
+            run("ip", "link", "delete", name)
+
+
+def connect(node: Node, pid: int) -> None:
+    """Give the node whose process 1 is `pid` its eth0 on the bridge."""
+    if link_exists(node.link):
+        run("ip", "link", "delete", node.link)
+    run("ip", "link", "add", node.link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    run("ip", "link", "set", node.link, "master", BRIDGE, "up")
+    run(
+        *("nsenter", "-t", str(pid), "-n", "ip", "-batch", "-"),
+        stdin=f"addr add {node.address}/{PREFIX} brd + dev eth0\n"
+        "link set eth0 up\n"
+        f"route add default via {BRIDGE_ADDRESS}\n",
+    )
+
+
+def connected(node: Node) -> bool:
+    return link_exists(node.link)
