@@ -143,7 +143,7 @@ class RunStore:
         file = self._fact_file(digest)
         try:
             canonical = gzip.decompress(file.read_bytes())
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise StoreError(
                 f"cannot read the fact {file}: {error}. The evidence of this run is incomplete."
             ) from error

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     INVALID = "invalid"  # an answer that cannot be understood
     NO_CHECK = "no check yet"  # the catalogue states it, no test reaches it
     NOT_SELECTED = "not selected"  # the run was told to leave it out
+    INTERRUPTED = "interrupted"  # the run ended before its turn came
     UNSAFE = "unsafe"  # a fault was not injected because its preconditions did not hold
 
 
