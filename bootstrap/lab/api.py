@@ -16,7 +16,7 @@ OPERATOR = STATE / "operator.pem"
 TIMEOUT_S = 4.0
 
 
-class Unanswered(LabError):
+class UnansweredError(LabError):
     """The API server did not answer, or not with what was asked for."""
 
 
@@ -33,7 +33,7 @@ def forget_credentials() -> None:
 
 
 def request(method: str, path: str, body: object = None, host: str = BRIDGE_ADDRESS) -> Any:
-    """Ask `host` (the endpoint, or one API server) and decode the JSON it answers. Raises Unanswered."""
+    """Ask `host` (the endpoint, or one API server) and decode the JSON it answers. Raises UnansweredError."""
     kind = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
     headers = {"Content-Type": kind, "Accept": "application/json"}
     try:
@@ -45,9 +45,10 @@ def request(method: str, path: str, body: object = None, host: str = BRIDGE_ADDR
         finally:
             connection.close()
     except (OSError, HTTPException) as error:
-        raise Unanswered(f"https://{host}:{API_PORT}{path}: {error}") from error
+        raise UnansweredError(f"https://{host}:{API_PORT}{path}: {error}") from error
     if answer.status >= 400:
-        raise Unanswered(f"https://{host}:{API_PORT}{path}: HTTP {answer.status}: {text.decode(errors='replace')[:300]}")
+        said = text.decode(errors="replace")[:300]
+        raise UnansweredError(f"https://{host}:{API_PORT}{path}: HTTP {answer.status}: {said}")
     return text.decode() if path.startswith(("/readyz", "/livez")) else json.loads(text)
 
 
@@ -59,7 +60,7 @@ def is_ready(host: str = BRIDGE_ADDRESS) -> tuple[bool | None, str]:
     """A condition for `wait_until`: /readyz answers ok."""
     try:
         request("GET", "/readyz", host=host)
-    except Unanswered as error:
+    except UnansweredError as error:
         return None, str(error)
     return True, ""
 

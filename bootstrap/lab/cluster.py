@@ -236,9 +236,10 @@ def _boot(each_node: Node) -> None:
     node.wait_for_containerd(each_node)
 
 
-SHARED_KEYS = tuple(
-    f"{name}.{kind}" for name in ("ca", "front-proxy-ca", "etcd/ca") for kind in ("crt", "key")
-) + ("sa.key", "sa.pub")
+SHARED_KEYS = (
+    *(f"{name}.{kind}" for name in ("ca", "front-proxy-ca", "etcd/ca") for kind in ("crt", "key")),
+    *("sa.key", "sa.pub"),
+)
 
 
 def _kubeadm() -> None:
@@ -328,7 +329,8 @@ def _apply_manifests(loaded: dict[str, images.Image]) -> None:
 def kubectl(*arguments: str, stdin: str | None = None, kubeconfig: Path = KUBECONFIG) -> str:
     """The lab's own kubectl, with the operator's credential."""
     return run(
-        *(BIN / "kubectl", "--kubeconfig", kubeconfig, *arguments),
+        BIN / "kubectl",
+        *("--kubeconfig", str(kubeconfig), *arguments),
         stdin=stdin,
         env={"PATH": SYSTEM_PATH, "HOME": str(STATE)},
     )
@@ -345,7 +347,7 @@ def _wait_for_nodes(*, label: bool) -> None:
                     _label(each_node)
                     labelled.add(each_node.name)
             late = api.nodes_not_ready({each_node.name for each_node in NODES})
-        except api.Unanswered as error:
+        except api.UnansweredError as error:
             return None, str(error)
         return (None, ", ".join(late)) if late else (True, "")
 
@@ -376,7 +378,7 @@ def _wait_for_workloads() -> None:
     def ready() -> tuple[bool | None, str]:
         try:
             late = api.workloads_not_ready()
-        except api.Unanswered as error:
+        except api.UnansweredError as error:
             return None, str(error)
         return (None, ", ".join(late)) if late else (True, "")
 

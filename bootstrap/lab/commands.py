@@ -39,7 +39,7 @@ def run(
     except FileNotFoundError as error:
         raise LabError(f"{words[0]} is not on this machine; `verify lab up` installs what is missing.") from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"`{' '.join(words)}` did not end within {timeout_s:.0f} s; look at what it waits for.") from error
+        raise LabError(f"`{' '.join(words)}` did not end within {timeout_s:.0f} s; see what it waits for.") from error
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-1500:]
         raise LabError(f"`{' '.join(words)}` failed with exit code {done.returncode}: {said}")

@@ -7,5 +7,5 @@ class LabError(Exception):
     """Something the person at the terminal can act on. The text is one or more whole sentences."""
 
 
-class Unfit(LabError):
+class UnfitError(LabError):
     """The machine lacks something; found before anything was started. One line a problem."""

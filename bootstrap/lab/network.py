@@ -24,13 +24,13 @@ class Address:
 def addresses() -> list[Address]:
     """IPv4 addresses and routed networks of this machine, the default route left out."""
     found = [
-        Address(link["ifname"], ipaddress.ip_interface(f"{info['local']}/{info['prefixlen']}").network)
+        Address(link["ifname"], ipaddress.IPv4Interface(f"{info['local']}/{info['prefixlen']}").network)
         for link in json.loads(run("ip", "-j", "-4", "addr"))
         for info in link.get("addr_info", [])
     ]
     for route in json.loads(run("ip", "-j", "-4", "route")):
         if route["dst"] != "default":
-            found.append(Address(route.get("dev", ""), ipaddress.ip_network(route["dst"], strict=False)))
+            found.append(Address(route.get("dev", ""), ipaddress.IPv4Network(route["dst"], strict=False)))
     return found
 
 

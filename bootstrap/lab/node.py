@@ -36,6 +36,7 @@ BOOT_TIMEOUT_S = 20.0
 CONTAINERD_TIMEOUT_S = 60.0
 SSH_TIMEOUT_S = 20.0
 PORT_TIMEOUT_S = 1.0
+IMPORT_TIMEOUT_S = 300.0
 
 
 def init_group(node: Node) -> Cgroup:
@@ -147,6 +148,12 @@ def start_service(node: Node, service: str) -> None:
     enter(node, "node-service", "start", service)
 
 
+def containers(node: Node) -> int:
+    """How many containers run in the node, sandboxes included."""
+    top = Cgroup(f"{node_group(node.name).name}/kubepods").path("memory")
+    return sum(1 for procs in top.rglob("cgroup.procs") if procs.read_text().strip())
+
+
 def wait_for_containerd(node: Node) -> None:
     def answers() -> tuple[bool | None, str]:
         said = enter(node, "ctr", "--connect-timeout", "1s", "version", check=False)
@@ -175,13 +182,14 @@ def wait_for_ssh(node: Node) -> None:
 
 def load_images(node: Node, archives: Iterable[Path]) -> None:
     """Import image archives of this machine into the node's containerd."""
-    shared = node.root / "var/tmp"
-    shared.mkdir(parents=True, exist_ok=True)
     for archive in archives:
-        inside = shared / archive.name
-        shutil.copyfile(archive, inside)
+        inside = node.root / "srv" / archive.name
         try:
-            enter(node, "ctr", "-n", "k8s.io", "images", "import", f"/var/tmp/{archive.name}", timeout_s=300)
+            os.link(archive, inside)
+        except OSError:  # another disk
+            shutil.copyfile(archive, inside)
+        try:
+            enter(node, "ctr", "-n", "k8s.io", "images", "import", f"/srv/{archive.name}", timeout_s=IMPORT_TIMEOUT_S)
         finally:
             inside.unlink()
 

@@ -37,9 +37,7 @@ class Pair:
     key: str
 
 
-def issue(
-    authority: Authority, common_name: str, groups: tuple[str, ...] = (), serving: tuple[str, ...] = ()
-) -> Pair:
+def issue(authority: Authority, common_name: str, groups: tuple[str, ...] = (), serving: tuple[str, ...] = ()) -> Pair:
     """A leaf certificate. `serving` lists the names and addresses of a server; without it the leaf is a client's."""
     ca = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
     ca_key = serialization.load_pem_private_key(authority.key.read_bytes(), None)

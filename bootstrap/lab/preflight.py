@@ -11,7 +11,7 @@ from pathlib import Path
 from bootstrap.lab import network
 from bootstrap.lab.cgroups import KUBELET_CONTROLLERS, hierarchies
 from bootstrap.lab.commands import run
-from bootstrap.lab.errors import LabError, Unfit
+from bootstrap.lab.errors import LabError, UnfitError
 from bootstrap.lab.layout import (
     API_PORT,
     BRIDGE,
@@ -39,13 +39,13 @@ def check(*, building: bool) -> None:
     if building:
         problems += _go()
     if problems:
-        raise Unfit("\n".join(problems))
+        raise UnfitError("\n".join(problems))
 
 
 def must_be_root() -> None:
     problems = _identity()
     if problems:
-        raise Unfit("\n".join(problems))
+        raise UnfitError("\n".join(problems))
 
 
 def _identity() -> list[str]:
@@ -56,7 +56,7 @@ def _identity() -> list[str]:
 
 def _go() -> list[str]:
     if shutil.which("go") is None:
-        return ["Go is missing and Kubernetes must be built; install Go 1.26 or newer from https://go.dev/dl and put it on PATH."]
+        return ["Go is missing, and Kubernetes must be built; install Go 1.26 or newer and put it on PATH."]
     said = run("go", "env", "GOVERSION").strip()
     try:
         found = tuple(int(part) for part in said.removeprefix("go").split("-")[0].split(".")[:2])
@@ -99,7 +99,7 @@ def _kernel() -> list[str]:
     if hierarchies() and "unified" not in hierarchies():
         missing = [name for name in KUBELET_CONTROLLERS if name not in hierarchies()]
         if missing:
-            problems.append(f"The cgroup controllers {', '.join(missing)} are not mounted; mount them in /sys/fs/cgroup.")
+            problems.append(f"The cgroup controllers {', '.join(missing)} are missing; mount them in /sys/fs/cgroup.")
     elif not hierarchies():
         problems.append("No control groups are mounted; mount them at /sys/fs/cgroup.")
     if os.geteuid() == 0 and shutil.which("ip"):

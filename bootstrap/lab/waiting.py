@@ -11,6 +11,11 @@ from bootstrap.lab.errors import LabError
 T = TypeVar("T")
 
 
+def pause(seconds: float) -> None:
+    """Let time pass, where time itself is what is measured."""
+    time.sleep(seconds)
+
+
 def wait_until(
     condition: Callable[[], tuple[T | None, str]], timeout_s: float, what: str, interval_s: float = 0.5, hint: str = ""
 ) -> T:
