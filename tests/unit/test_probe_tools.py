@@ -117,7 +117,7 @@ def test_a_connection_that_did_not_come_about_took_no_time() -> None:
 def test_the_script_is_one_that_a_shell_takes() -> None:
     text = script(PROBES, (SERVICE, HEADLESS, EXTERNAL, ADDRESS, Name("service-ip", "a/b", ("fd00::1",), 80)), 20)
     subprocess.run(["sh", "-n", "-c", text], check=True)
-    assert "fping -q -c 20 " in text
+    assert '"$fping" -q -c 20 ' in text
     assert text.count("kubernetes.default.svc.$domain. A") == QUESTIONS
     assert text.count("partner.example.internal. A") == QUESTIONS
     assert "http://[fd00::1]:80/" in text
