@@ -1,0 +1,133 @@
+"""The command line ``verify``. Thin: ``run`` is pytest with the right arguments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bootstrap.lab.cli import app as lab
+from policies.catalogue import Catalogue, UnknownNameError, load_catalogue
+from policies.documents import DocumentError
+
+USAGE = 4  # pytest's own code for a wrong call
+NOT_RESTORED = 11
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Prove, requirement by requirement, what a live Kubernetes deployment withstands.
+
+    First time: `verify lab up`, then `verify run --target lab`, then open out/runs/latest/report.html.
+
+    Exit codes of `run`: 0 all clauses passed, 1 a clause failed, 2 interrupted, 4 a wrong call or target, 5 nothing to
+    run, 10 something could not be evaluated, 11 the deployment is not as it was found (run `verify restore`).""",
+)
+app.add_typer(lab, name="lab")
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = Path("out/runs")
+
+TargetOption = Annotated[str, typer.Option("--target", "-t", help="A name (targets/NAME.yaml) or a YAML file.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
+
+
+@app.command()
+def run(
+    target: TargetOption,
+    requirement: Annotated[
+        list[str] | None, typer.Option("--requirement", "-r", help="Only these, e.g. 1.4 or 1.1,10.1.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", "-k", help="Only these: inspect, probe, load, disrupt.")
+    ] = None,
+    disrupt: Annotated[bool, typer.Option("--disrupt", help="Allow faults where the target is production.")] = False,
+    out: OutOption = RUNS,
+) -> None:
+    """Verify a deployment: look, judge, leave evidence in out/runs/<id>/ and a report.html.
+
+    The order is preflight, inspect, probe, load, disrupt, proof of restoration. Ctrl-C undoes what was broken first.
+    """
+    import pytest
+
+    arguments = [str(ROOT / "suites"), "--rootdir", str(ROOT), "-c", str(ROOT / "pytest.ini"), "-q", "--no-header"]
+    arguments += ["--no-summary", "--target", target, "--out", str(out)]
+    arguments += [f"--requirement={r}" for r in requirement or []] + [f"--kind={k}" for k in kind or []]
+    arguments += ["--disrupt"] if disrupt else []
+    sys.exit(int(pytest.main(arguments)))
+
+
+@app.command()
+def restore(target: TargetOption, out: OutOption = RUNS) -> None:
+    """Undo what an interrupted run left broken, and prove it. Safe to call at any time, from any machine."""
+    from fixtures.kubernetes import KubeconfigError
+    from fixtures.unobservable import Unobservable
+    from harness.restore import BusyError
+    from harness.restore import restore as undo_everything
+    from targets.model import load_target
+
+    console = Console(stderr=True, highlight=False)
+    try:
+        problems = undo_everything(load_target(target), out, console.print)
+    except (DocumentError, KubeconfigError, BusyError) as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(USAGE) from error
+    except Unobservable as error:
+        problems = [f"{error.unseen.what}: {error.unseen.detail} -> {error.unseen.remedy}"]
+    for problem in problems:
+        console.print(problem, markup=False)
+    raise typer.Exit(NOT_RESTORED if problems else 0)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(help="The run's folder.")] = RUNS / "latest",
+    show: Annotated[bool, typer.Option("--open", help="Open it in a browser, where there is a screen.")] = False,
+) -> None:
+    """Draw report.html of a run anew from its evidence, and say where it is."""
+    from reports.html import render
+    from reports.store import PAGE, RunStore, StoreError
+
+    try:
+        store = RunStore.open(run_folder)
+        page = store.path / PAGE
+        render(store.read(), load_catalogue(), page)
+    except (DocumentError, StoreError) as error:
+        Console(stderr=True).print(str(error), markup=False)
+        raise typer.Exit(USAGE) from error
+    typer.echo(f"report: {page}")
+    if show and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        typer.launch(str(page))
+
+
+@app.command()
+def explain(requirement: Annotated[str, typer.Argument(help="The requirement, e.g. 1.1.")]) -> None:
+    """What a requirement means, clause by clause: kind, limits, and how it is mended."""
+    console = Console(highlight=False)
+    try:
+        _explain(console, load_catalogue(), requirement)
+    except (DocumentError, UnknownNameError) as error:
+        Console(stderr=True).print(str(error), markup=False)
+        raise typer.Exit(USAGE) from error
+
+
+def _explain(console: Console, catalogue: Catalogue, requirement_id: str) -> None:
+    requirement = catalogue.requirement(requirement_id)
+    console.print(f"[bold]{requirement.id} {requirement.title}[/] ({requirement.severity})\n{requirement.statement}\n")
+    table = Table("clause", "kind", "what holds", "limits")
+    for clause in requirement.clauses:
+        limits = catalogue.limits(requirement.id, clause.slug)
+        table.add_row(clause.slug, clause.kind, clause.statement, "\n".join(limit.text() for limit in limits.values()))
+    console.print(table)
+    console.print(f"\nTo mend it: {requirement.remediation}")
+
+
+def main() -> None:
+    """Entry point."""
+    app()

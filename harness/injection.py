@@ -1,0 +1,159 @@
+"""How a fault is injected: only where allowed, never two at once, written down before, undone on every way out."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import FrameType
+
+from fixtures.faults import FAULTS, Fault
+from fixtures.unobservable import Unobservable
+from fixtures.waiting import NotYet, WaitTimeout, wait_until
+from harness.journal import Entry, Event, Journal, Line, Recorder
+from harness.lease import Lease
+from policies.facts.base import Cause, Unseen
+from targets.model import Target
+
+UNDO_WITHIN_S = 120.0  # an undo that needs longer needs a person
+PROOF_WITHIN_S = 15.0  # a fault that shows no effect by then did not happen
+CLOSE_WITHIN_S = 60.0  # the API may still be electing when the journal is closed
+
+Progress = Callable[[str], None]
+
+
+class NotRestoredError(Exception):
+    """The deployment was not brought back as it was found; the message says what is left and how to undo it."""
+
+
+@dataclass
+class Injected:
+    """A fault in force. ``injected_at`` is time.monotonic() when injection began."""
+
+    fault: Fault
+    parameters: dict[str, str]
+    injected_at: float
+    proof: str = ""
+
+
+@dataclass
+class Injector:
+    """``with inject("control-plane-node-cut", {...}) as fault`` for the suites' fixtures."""
+
+    run: str
+    target: Target
+    journal: Journal
+    lease: Lease
+    record: Recorder
+    progress: Progress
+    may_disrupt: Callable[[], Unseen | None]
+    """Why nothing may be broken now, or None."""
+    not_restored: list[str] = field(default_factory=list)
+    injected: int = 0
+
+    @contextlib.contextmanager
+    def __call__(self, name: str, parameters: Mapping[str, str]) -> Iterator[Injected]:
+        """Inject a fault of the registry and undo it when the block ends, however it ends.
+
+        Raises Unobservable(UNSAFE) where it may not be injected, or shows no effect; NotRestoredError where the undo
+        failed.
+        """
+        fault = FAULTS[name]
+        why_not = self.may_disrupt()
+        if why_not is not None:
+            raise Unobservable(why_not)
+        self.lease.acquire()
+        open_entries = self.journal.entries()
+        if open_entries:
+            raise Unobservable(still_broken(open_entries, self.target.name))
+        now = datetime.now(UTC)
+        entry = Entry(secrets.token_hex(6), self.run, self.target.name, name, dict(parameters), now)
+        self._note("open", entry)
+        self.journal.open(entry)
+        injected = Injected(fault, entry.parameters, time.monotonic())
+        self.injected += 1
+        self.progress(f"fault {name}: {fault.touches.format(**parameters)}")
+        try:
+            fault.inject(self.target, entry.parameters)
+            self._note("injected", entry)
+            injected.proof = self._prove(fault, entry)
+            yield injected
+        finally:
+            with uninterrupted(self.progress):
+                self._undo(fault, entry)
+
+    def _prove(self, fault: Fault, entry: Entry) -> str:
+        try:
+            return wait_until(
+                lambda: fault.proof(self.target, entry.parameters) or None, PROOF_WITHIN_S, f"proof of {fault.name}"
+            )
+        except WaitTimeout as error:
+            remedy = "look at the fault's own commands on the node; nothing was judged"
+            raise Unobservable(Unseen(Cause.UNSAFE, f"the effect of {fault.name}", str(error), remedy)) from error
+
+    def _undo(self, fault: Fault, entry: Entry) -> None:
+        try:
+            undo(fault, self.target, entry)
+            self._note("undone", entry)
+            wait_until(
+                lambda: self.journal.close(entry.id),
+                CLOSE_WITHIN_S,
+                "the journal to take the undo",
+                retry_on=(Unobservable,),
+            )
+        except (NotRestoredError, WaitTimeout) as error:
+            self.not_restored.append(str(error))
+            raise NotRestoredError(str(error)) from error
+        self.progress(f"fault {fault.name}: undone")
+
+    def _note(self, event: Event, entry: Entry) -> None:
+        self.record(Line(datetime.now(UTC), event, entry))
+
+
+def undo(fault: Fault, target: Target, entry: Entry) -> None:
+    """Undo until it has worked and the fault shows no more effect. Raises NotRestoredError with what was last seen."""
+
+    def undone() -> bool:
+        fault.undo(target, entry.parameters)
+        still = fault.proof(target, entry.parameters)
+        if still:
+            raise NotYet(f"it still has effect: {still}")
+        return True
+
+    try:
+        wait_until(undone, UNDO_WITHIN_S, f"{fault.name} to be undone", retry_on=(Unobservable, OSError))
+    except WaitTimeout as error:
+        raise NotRestoredError(
+            f"{error}. It stays in the journal as {entry.id}: run `verify restore --target {target.name}`"
+        ) from error
+
+
+def still_broken(entries: tuple[Entry, ...], target: str) -> Unseen:
+    """Why nothing more may be broken: something still is."""
+    what = "; ".join(
+        f"{e.fault} {e.parameters} of run {e.run}, opened {e.opened:%Y-%m-%d %H:%M:%S} UTC" for e in entries
+    )
+    return Unseen(Cause.UNSAFE, "the undo journal", f"still open: {what}", f"run `verify restore --target {target}`")
+
+
+@contextlib.contextmanager
+def uninterrupted(progress: Progress) -> Iterator[None]:
+    """Hold back SIGINT and SIGTERM while an undo is under way, say so, and let them through afterwards."""
+    held: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        held.append(number)
+        progress("undoing what was broken first; this ends by itself")
+
+    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        raise KeyboardInterrupt

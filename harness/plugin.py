@@ -1,0 +1,333 @@
+"""The pytest plugin: how a run goes.
+
+Active where ``--target`` is given. It selects by requirement and kind, looks before it starts (preflight), runs the
+checks in the order inspect, probe, load, disrupt, turns what rules find into verdicts, proves at the end that the
+deployment is as it was found, and leaves evidence and reports.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from fixtures.kubernetes import Api, KubeconfigError, operator, take_snapshot
+from fixtures.nodes import look_at_nodes
+from fixtures.scratch import leftovers
+from fixtures.unobservable import Unobservable
+from harness import selection
+from harness.injection import Injector, NotRestoredError
+from harness.journal import Journal
+from harness.lease import Lease
+from harness.preflight import look
+from harness.publishing import conclude, publish
+from harness.restoration import Rule, prove_restored
+from harness.run import NotEvaluatedError, Outcome, Run, ViolatedError
+from harness.verdict import Decision, sentences
+from policies.catalogue import load_catalogue
+from policies.documents import DocumentError
+from policies.facts.base import Cause, Fact, Unseen
+from policies.facts.kubernetes import Snapshot
+from policies.facts.nodes import Nodes
+from policies.finding import Finding
+from policies.limits import Limits
+from reports.allure import allure_labels
+from reports.model import RunSummary, Verdict
+from reports.overview import EXIT_NOT_RESTORED
+from reports.store import RunStore, StoreError
+from targets.model import Target, load_target
+
+MARKS = {
+    Verdict.passed: "ok  ",
+    Verdict.failed: "FAIL",
+    Verdict.error: "ERR ",
+    Verdict.not_evaluated: "??  ",
+    Verdict.not_applicable: "n/a ",
+    Verdict.manual: "man ",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of a run; ``verify run`` passes the same ones on."""
+    group = parser.getgroup("verify", "verify a live deployment")
+    group.addoption("--target", help="the deployment: a name (targets/NAME.yaml) or a file")
+    group.addoption("--requirement", action="append", default=[], metavar="ID", help="only these, e.g. 1.4,10.1")
+    group.addoption("--kind", action="append", default=[], metavar="KIND", help="only inspect, probe, load, disrupt")
+    group.addoption("--disrupt", action="store_true", help="allow faults in a target that is production")
+    group.addoption("--out", default="out/runs", metavar="DIR", help="where runs are kept (default: out/runs)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the files, choose, open the evidence; all before JUnit and Allure ask where to write."""
+    config.addinivalue_line("markers", "requirement(id, clause): the clause of the catalogue that this test judges")
+    config.addinivalue_line("markers", "disrupts(system): injects a fault into this system, alone and undone")
+    if not config.option.target or config.option.collectonly:
+        return
+    try:
+        catalogue = load_catalogue()
+        target = load_target(config.option.target, check=selection.names_known_to(catalogue))
+        choice = selection.choose(catalogue, config.option.requirement, config.option.kind)
+        api = operator(target)  # a wrong kubeconfig or context ends the run before anything was asked of any cluster
+        store = RunStore.create(Path(config.option.out))
+    except (DocumentError, selection.SelectionError, KubeconfigError, StoreError) as error:
+        raise pytest.UsageError(str(error)) from error
+    config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
+    config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
+    run = Run(target, api, catalogue, store, choice, _speaker(config))
+    config.pluginmanager.register(RunPlugin(config, run), "verify-run")
+
+
+def _speaker(config: pytest.Config) -> Callable[[str], None]:
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"{time.monotonic() - started:7.1f} s  {line}")
+
+    return say
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The suites without a deployment are a mistake, not a pass."""
+    if not config.option.target and any(item.get_closest_marker("requirement") for item in items):
+        raise pytest.UsageError("the suites verify a deployment: say which with --target, e.g. --target lab")
+
+
+class RunPlugin:
+    """The hooks and fixtures of one run."""
+
+    def __init__(self, config: pytest.Config, run: Run) -> None:
+        self.config = config
+        self.run = run
+        self.outcomes: dict[str, Outcome] = {}
+        self.now: Outcome | None = None
+        self.phase = ""
+        self.summary: RunSummary | None = None
+
+    def write(self, text: str) -> None:
+        """Text on the terminal, where there is one."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write(text)
+
+    # --- selection, order, preflight
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Take what was chosen, in the order of a run."""
+        self.run.checks = tuple(sorted(selection.names(item) for item in items))
+        kept, left_out = selection.arrange(items, self.run.catalogue, self.run.choice)
+        items[:] = kept
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+        if not kept:
+            self.run.say(
+                "nothing to run: no check reaches what was chosen yet (`verify explain` lists what is checked)"
+            )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Look before anything starts. Returns None, so that pytest's own loop follows."""
+        self.run.planned = tuple(selection.names(item) for item in session.items)
+        if session.testsfailed or not session.items:
+            return
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _interrupt)  # so that a polite end runs the undo as Ctrl-C does
+        self.run.preflight = look(self.run.target, self.run.operator, session.items, self.run.catalogue, self.run.say)
+        if self.run.preflight.still_broken:
+            self.run.not_restored.append(self.run.preflight.still_broken)
+            pytest.exit(self.run.preflight.still_broken, EXIT_NOT_RESTORED)
+
+    # --- one clause
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Open the clause's outcome; what does not apply here is not run."""
+        requirement, clause = selection.names(item)
+        kind = self.run.catalogue.clause(requirement, clause).kind
+        self.now = self.outcomes[item.nodeid] = Outcome(requirement, clause, kind, item.nodeid, datetime.now(UTC))
+        if kind != self.phase:
+            self.phase = kind
+            self.run.say(kind)
+        allure_labels(self.run.catalogue, requirement, clause)
+        reason = self.run.target.not_applicable_reason(requirement, clause)
+        if reason is not None:
+            self.now.decision = Decision(Verdict.not_applicable)
+            self.now.message = f"{requirement} {clause} · not applicable: {reason}"
+            pytest.skip(self.now.message)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+        """Turn what happened into a verdict, and the verdict into pytest's own words."""
+        hook = yield
+        report: pytest.TestReport = hook.get_result()
+        outcome = self.outcomes[item.nodeid]
+        error = None if call.excinfo is None else call.excinfo.value
+        name = f"{outcome.requirement} {outcome.clause}"
+        if isinstance(error, KeyboardInterrupt):
+            return
+        if isinstance(error, Unobservable):
+            finding = Finding.unseen(error.unseen.what, "to be seen", error.unseen)
+            remedy = self.run.catalogue.remedy(outcome.requirement, outcome.clause)
+            outcome.decision = Decision(Verdict.not_evaluated, error.unseen.cause)
+            outcome.findings = (finding,)
+            outcome.message = sentences(outcome.requirement, outcome.clause, outcome.findings, remedy)
+        elif isinstance(error, NotRestoredError):
+            outcome.decision = Decision(Verdict.error)
+            outcome.message = f"{name} · not restored: {error}"
+        elif report.failed and not isinstance(error, ViolatedError):
+            outcome.decision = Decision(Verdict.error)
+            outcome.message = f"{name} · the check itself failed: {type(error).__name__}: {error}"
+        elif report.when == "call" and outcome.decision is None:
+            outcome.decision = Decision(Verdict.error)
+            outcome.message = f"{name} · the test ended without judging anything; it must call judge"
+            report.outcome = "failed"
+        if isinstance(error, Unobservable | NotEvaluatedError):
+            report.outcome = "skipped"
+            report.longrepr = (item.location[0], (item.location[1] or 0) + 1, f"not evaluated: {outcome.message}")
+        elif report.failed and not (outcome.decision and outcome.decision.verdict is Verdict.error and error):
+            report.longrepr = outcome.message  # a traceback into our own judge tells an operator nothing
+        report.user_properties += [("requirement", outcome.requirement), ("clause", outcome.clause)]
+        if outcome.decision is not None:
+            report.user_properties.append(("verdict", outcome.decision.verdict.value))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Write the clause down, and say it."""
+        outcome = self.outcomes.get(nodeid)
+        if outcome is None or outcome.decision is None:
+            return
+        self.run.finish(outcome)
+        took = (datetime.now(UTC) - outcome.started).total_seconds()
+        name = f"{outcome.requirement} {outcome.clause}"
+        self.run.say(f"  {MARKS[outcome.decision.verdict]} {name:32} {took:6.1f} s")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count by verdict; the line of a clause is said in ``pytest_runtest_logfinish``."""
+        verdict = dict(report.user_properties).get("verdict")
+        if report.when == "teardown" or verdict is None:
+            return None if report.failed else ("", "", "")
+        if report.when == "setup" and report.passed:
+            return "", "", ""
+        return str(verdict).replace("_", " "), "", ""
+
+    # --- the end
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Prove that the deployment is as it was found, then write the reports and the exit code."""
+        run = self.run
+        injector = run.injector
+        if injector is not None:
+            run.not_restored += injector.not_restored
+            if injector.injected and not injector.not_restored:
+                run.say("proof of restoration: inspecting again")
+                run.not_restored += prove_restored(run.steady, self._look_again, self._leftovers, run.say)
+                if not run.not_restored:
+                    run.say(f"proof of restoration: all {len(run.steady)} clauses hold again, nothing is left over")
+            injector.lease.release()
+        self.summary = conclude(run, int(exitstatus))
+        session.exitstatus = self.summary.exit_code
+
+    def _look_again(self) -> dict[type[Fact], Fact]:
+        snapshot = take_snapshot(self._scanner())
+        fresh: dict[type[Fact], Fact] = {Snapshot: snapshot}
+        if any(isinstance(fact, Nodes) for check in self.run.steady for fact in check.facts):
+            fresh[Nodes] = look_at_nodes(self.run.target, snapshot)
+        return fresh
+
+    def _leftovers(self) -> tuple[str, ...]:
+        return tuple(leftovers(self._disruptor()))
+
+    def pytest_unconfigure(self) -> None:
+        """Last, when JUnit and Allure have written: the manifest, the page, the screen."""
+        if self.summary is not None:
+            publish(self.run, self.summary, self.write)
+
+    # --- what the suites and the fixtures get by name
+
+    def _scanner(self) -> Api:
+        preflight = self.run.preflight
+        if preflight is None or preflight.scanner is None:
+            blind = preflight.blind if preflight is not None else None
+            raise Unobservable(blind or Unseen(Cause.UNREACHABLE, "the API", "preflight did not take place"))
+        return preflight.scanner
+
+    def _disruptor(self) -> Api:
+        self._scanner()
+        preflight = self.run.preflight
+        if preflight is None or preflight.disruptor is None:
+            raise Unobservable(Unseen(Cause.FORBIDDEN, "the disruptor", "no token was asked for in this run"))
+        return preflight.disruptor
+
+    @pytest.fixture(scope="session")
+    def target(self) -> Target:
+        """The deployment under verification."""
+        return self.run.target
+
+    @pytest.fixture(scope="session")
+    def run_id(self) -> str:
+        """The run's id: sortable, unique, fit for a Kubernetes label."""
+        return self.run.store.run_id
+
+    @pytest.fixture(scope="session")
+    def progress(self) -> Callable[[str], None]:
+        """Say one line while something is waited for."""
+        return self.run.say
+
+    @pytest.fixture(scope="session")
+    def limits_of(self) -> Callable[[str, str], Limits]:
+        """``limits_of("1.1", "write-gap")["api_write_gap"].value``: limits in force, for how long to look."""
+        return self.run.limits
+
+    @pytest.fixture(scope="session")
+    def scanner(self) -> Api:
+        """The API as the identity that only reads."""
+        return self._scanner()
+
+    @pytest.fixture(scope="session")
+    def disruptor(self) -> Api:
+        """The API as the identity that probes and disrupts."""
+        return self._disruptor()
+
+    @pytest.fixture(scope="session")
+    def inject(self) -> Injector:
+        """``with inject(name, parameters) as fault:`` injects a registered fault and undoes it on every way out."""
+        run = self.run
+        if run.injector is None:
+            namespace = run.target.identities.namespace
+            run.injector = Injector(
+                run=run.store.run_id,
+                target=run.target,
+                journal=Journal(self._disruptor(), namespace),
+                lease=Lease(self._disruptor(), namespace, run.store.run_id),
+                record=run.store.journal,
+                progress=run.say,
+                may_disrupt=lambda: run.unsafe(self.now.requirement if self.now else "", self.config.option.disrupt),
+            )
+        return run.injector
+
+    @pytest.fixture
+    def judge(self, request: pytest.FixtureRequest) -> Callable[..., None]:
+        """``judge(rule, *facts)``: record the facts, run the rule, and pass, fail or stay without a verdict."""
+        outcome = self.outcomes[request.node.nodeid]
+
+        def judge(rule: Rule, *facts: Fact) -> None:
+            self.run.judge(outcome, rule, facts)
+
+        return judge
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,80 @@
+"""The end of a run: its exit code, its manifest, the page and the screen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec.structs import asdict
+
+from harness.run import Run
+from reports.model import Emulated, Manifest, RunRecord, RunSummary
+from reports.overview import exit_code
+from reports.provenance import commit, versions
+from reports.store import PAGE
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST_OWN = {2, 3, 4}  # interrupted, internal error, usage: nothing that was judged says more than these
+
+
+def conclude(run: Run, pytest_code: int) -> RunSummary:
+    """What the run was and what the process answers. The exit code comes from the verdicts, not from pytest's count."""
+    summary = _summary(run, 0)
+    record = RunRecord(
+        run=run.store.run_id,
+        path=str(run.store.path),
+        manifest=Manifest(**asdict(summary)),
+        results=tuple(run.results),
+    )
+    code = exit_code(record, run.catalogue)
+    if pytest_code in PYTEST_OWN and not run.not_restored:
+        code = pytest_code
+    return _summary(run, code)
+
+
+def publish(run: Run, summary: RunSummary, write: Callable[[str], None]) -> None:
+    """Write the manifest, then the page; then show the screen."""
+    from reports.html import render
+    from reports.terminal import show
+
+    run.store.finish(summary)
+    record = run.store.read()
+    render(record, run.catalogue, run.store.path / PAGE)
+    show(record, run.catalogue, write)
+
+
+def _summary(run: Run, code: int) -> RunSummary:
+    target = run.target
+    return RunSummary(
+        run=run.store.run_id,
+        target=target.name,
+        description=target.description,
+        environment=target.environment,
+        started=run.started,
+        ended=datetime.now(UTC),
+        exit_code=code,
+        requirements=tuple(sorted(run.choice.requirements)),
+        kinds=tuple(sorted(run.choice.kinds)),
+        checks=run.checks,
+        planned=run.planned,
+        catalogue_digest=run.catalogue.digest,
+        limits={
+            requirement.id: {
+                name: limit
+                for clause in requirement.clauses
+                for name, limit in run.limits(requirement.id, clause.slug).items()
+            }
+            for requirement in run.catalogue
+        },
+        deviations=run.catalogue.deviations(target.limits),
+        emulated=tuple(Emulated(e.component, e.by) for e in target.emulated),
+        not_restored=tuple(run.not_restored),
+        command=tuple(sys.argv),
+        commit=commit(ROOT),
+        versions={
+            "api-server": run.preflight.version if run.preflight else "",
+            **versions(),
+        },
+    )

@@ -1,0 +1,147 @@
+"""One run: what was chosen, what was seen and judged, what is left to say at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fixtures.kubernetes import Api
+from harness.injection import Injector
+from harness.preflight import Preflight
+from harness.restoration import Judged, Rule
+from harness.selection import Choice
+from harness.verdict import Decision, decide, sentences
+from policies.catalogue import Catalogue, Kind
+from policies.facts.base import Cause, Fact, Unseen
+from policies.finding import Finding
+from policies.limits import Limits
+from reports.model import ClauseResult, Verdict
+from reports.store import RunStore
+from targets.model import Target
+
+
+class ViolatedError(AssertionError):
+    """A clause that does not hold; the message is what an operator reads."""
+
+
+class NotEvaluatedError(Exception):
+    """A clause that could not be judged; the message says why and what to do."""
+
+
+@dataclass
+class Outcome:
+    """What becomes of one clause while its test runs."""
+
+    requirement: str
+    clause: str
+    kind: Kind
+    test: str
+    started: datetime
+    decision: Decision | None = None
+    message: str = ""
+    rule: str = ""
+    facts: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass
+class Run:
+    """The state of a run that its parts share."""
+
+    target: Target
+    operator: Api
+    """The identity of the target's context: it asks for the tokens of the other two."""
+    catalogue: Catalogue
+    store: RunStore
+    choice: Choice
+    say: Callable[[str], None]
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    preflight: Preflight | None = None
+    injector: Injector | None = None
+    checks: tuple[tuple[str, str], ...] = ()
+    """Every clause (requirement id, slug) that a test reaches, chosen or not."""
+    planned: tuple[tuple[str, str], ...] = ()
+    """The clauses chosen, in their order."""
+    results: list[ClauseResult] = field(default_factory=list)
+    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    steady: list[Judged] = field(default_factory=list)
+    not_restored: list[str] = field(default_factory=list)
+    written: dict[int, tuple[Fact, str]] = field(default_factory=dict)
+    """Digest of each fact in the evidence, by its id(); the fact is kept so that the id stays its own."""
+
+    def limits(self, requirement: str, clause: str) -> Limits:
+        """The limits in force for a clause of this target."""
+        return self.catalogue.limits(requirement, clause, self.target.limits)
+
+    def record(self, fact: Fact) -> str:
+        """Write a fact to the evidence, once; returns its digest."""
+        if id(fact) not in self.written:
+            self.written[id(fact)] = (fact, self.store.record_fact(fact))
+        return self.written[id(fact)][1]
+
+    def judge(self, outcome: Outcome, rule: Rule, facts: tuple[Fact, ...]) -> None:
+        """Record the facts, run the rule, decide. Raises ViolatedError or NotEvaluatedError where it is no pass."""
+        outcome.rule = f"{rule.__module__.removeprefix('policies.rules.')}.{rule.__name__}"
+        outcome.facts = tuple(self.record(fact) for fact in facts)
+        limits = self.limits(outcome.requirement, outcome.clause)
+        outcome.findings = tuple(rule(*facts, limits))
+        outcome.decision = decide(outcome.findings, facts, self.started)
+        remedy = self.catalogue.remedy(outcome.requirement, outcome.clause)
+        outcome.message = sentences(outcome.requirement, outcome.clause, outcome.findings, remedy)
+        match outcome.decision.verdict:
+            case Verdict.failed:
+                raise ViolatedError(outcome.message)
+            case Verdict.passed if outcome.kind == "inspect":
+                self.steady.append(Judged(outcome.requirement, outcome.clause, rule, facts, limits))
+            case Verdict.not_evaluated:
+                why = {
+                    Cause.EMPTY: "there was nothing to examine",
+                    Cause.STALE: "what was seen is from before this run",
+                }
+                cause = outcome.decision.cause or Cause.INVALID
+                outcome.message = outcome.message or f"{outcome.requirement} {outcome.clause} · {why.get(cause, cause)}"
+                raise NotEvaluatedError(outcome.message)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Write the clause's result to the evidence."""
+        decision = outcome.decision or Decision(Verdict.error)
+        self.verdicts[outcome.requirement, outcome.clause] = decision.verdict
+        limits = self.limits(outcome.requirement, outcome.clause)
+        result = ClauseResult(
+            run=self.store.run_id,
+            requirement=outcome.requirement,
+            clause=outcome.clause,
+            kind=outcome.kind,
+            test=outcome.test,
+            verdict=decision.verdict,
+            cause=decision.cause,
+            message=outcome.message,
+            facts=outcome.facts,
+            rule=outcome.rule,
+            limits={name: limit.text() for name, limit in limits.items()},
+            findings=outcome.findings,
+            started=outcome.started,
+            ended=datetime.now(UTC),
+        )
+        self.results.append(result)
+        self.store.append_result(result)
+
+    def unsafe(self, requirement: str, typed_out: bool) -> Unseen | None:
+        """Why nothing may be broken for this requirement now: not allowed here, or not in its steady state."""
+        name = self.target.name
+        if not self.target.disrupt.allowed:
+            remedy = "set disrupt.allowed in the target if faults may be injected there"
+            return Unseen(Cause.UNSAFE, "permission to disrupt", f"target {name} does not allow faults", remedy)
+        if self.target.environment == "production" and not typed_out:
+            remedy = "type --disrupt to inject faults into production"
+            return Unseen(Cause.UNSAFE, "permission to disrupt", f"target {name} is production", remedy)
+        inspected = {c.slug for c in self.catalogue.requirement(requirement).clauses if c.kind == "inspect"}
+        fine = {Verdict.passed, Verdict.not_applicable}
+        shaky = sorted(s for s in inspected if self.verdicts.get((requirement, s), Verdict.passed) not in fine)
+        if shaky:
+            detail = f"{requirement} {', '.join(shaky)} did not pass before the fault"
+            return Unseen(
+                Cause.UNSAFE, "steady state", detail, "mend these first; a broken system is not broken further"
+            )
+        return None
