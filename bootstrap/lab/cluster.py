@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -171,7 +170,7 @@ def _make(progress: Progress) -> None:
     with progress.step("access, kube-proxy, Flannel, network policies, CoreDNS"):
         _apply_manifests(loaded)
         _wait_for_nodes(label=True)
-    write(STATE / "images.json", json.dumps({name: image.ref for name, image in loaded.items()}, indent=2))
+    layers.write_image_values({name: image.ref for name, image in loaded.items()})
     write(COMPLETE, "The cluster was Ready once; `verify lab up` repairs it from here on.\n")
     _finish(progress, layers_too=True)
     progress.done(f"The lab is up: export KUBECONFIG={KUBECONFIG}")
