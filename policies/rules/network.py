@@ -70,14 +70,16 @@ def pod_cidrs(snapshot: Snapshot, declared: Declared, _limits: Limits) -> Iterat
         detail = "no node states a pod range: the CNI hands out addresses by itself, and its pools are not seen here"
         yield missing("pod ranges", expected, detail, Cause.ABSENT)
         return
-    stated = [("the range of Services", declared.service_cidr)]
-    stated += [(f"the address of {node.metadata.name}", node.internal_ip) for node in nodes]
-    stated += [(f"the range of {node.metadata.name}", text) for node in nodes for text in _ranges(node)]
-    clashes = _overlaps([(owner, network) for owner, text in stated if (network := _network(text))])
+    taken = [("the range of Services", declared.service_cidr)]
+    taken += [(f"the address of {node.metadata.name}", node.internal_ip) for node in nodes]
+    clashes = _overlaps(
+        [(node.metadata.name, network) for node in nodes for text in _ranges(node) if (network := _network(text))],
+        [(owner, network) for owner, text in taken if (network := _network(text))],
+    )
     for node in nodes:
         name, texts = node.metadata.name, _ranges(node)
         invalid = [text for text in texts if _network(text) is None]
-        overlapping = clashes.get(f"the range of {name}", ())
+        overlapping = clashes.get(name, ())
         subject = f"node {name}"
         if not texts:
             yield Finding(subject, expected, "it has no pod range", False)
@@ -100,22 +102,24 @@ def _network(text: str) -> Network | None:
         return None
 
 
-def _overlaps(networks: Sequence[tuple[str, Network]]) -> dict[str, list[str]]:
-    """Owner to what overlaps it, e.g. ``the range of w2 (10.244.4.0/24)``; in n log n, as 200 nodes are many pairs.
+def _overlaps(ranges: Sequence[tuple[str, Network]], taken: Sequence[tuple[str, Network]]) -> dict[str, list[str]]:
+    """Node to what overlaps its range, e.g. ``the range of w2 (10.244.4.0/24)``. What is ``taken`` may overlap itself.
 
-    Ranges of addresses in CIDR form overlap only by one holding the other, so that in the order of their first
-    addresses (the wider first) each is inside those still open on the stack.
+    Networks overlap only by one holding the other. So, in the order of their first addresses, the wider first, each
+    lies in those that are still open on the stack, and in no other: 200 nodes are many pairs, but few of these.
     """
     found: defaultdict[str, list[str]] = defaultdict(list)
-    ordered = sorted(networks, key=lambda item: (item[1].version, int(item[1].network_address), item[1].prefixlen))
-    around: list[tuple[str, Network]] = []
-    for owner, network in ordered:
-        while around and not _holds(around[-1][1], network):
+    all_of_them = [(True, owner, network) for owner, network in ranges]
+    all_of_them += [(False, owner, network) for owner, network in taken]
+    around: list[tuple[bool, str, Network]] = []
+    for item in sorted(all_of_them, key=lambda i: (i[2].version, int(i[2].network_address), i[2].prefixlen)):
+        while around and not _holds(around[-1][2], item[2]):
             around.pop()
-        for other, outer in around:
-            found[owner].append(f"{other} ({outer})")
-            found[other].append(f"{owner} ({network})")
-        around.append((owner, network))
+        for outer in around:
+            for (is_range, owner, _), other in ((item, outer), (outer, item)):
+                if is_range:
+                    found[owner].append(f"{'the range of ' if other[0] else ''}{other[1]} ({other[2]})")
+        around.append(item)
     return found
 
 

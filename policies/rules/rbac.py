@@ -27,6 +27,7 @@ from policies.rules.resources import FINISHED
 
 RBAC_GROUP: Final = "rbac.authorization.k8s.io"
 AUTHENTICATION_GROUP: Final = "authentication.k8s.io"
+WAYS: Final = 3  # in which a subject holds a power that are spelled out; more are counted
 SERVICE_ACCOUNT_USER: Final = "system:serviceaccount:"
 # What the API server's bootstrap policy gives every authenticated subject or service account: questions about oneself,
 # the paths of discovery and health, and public certificates.
@@ -253,7 +254,7 @@ def _holders(power: str, holds: Callable[[Grant], str], snapshot: Snapshot, decl
             ways[grant.subject].append(f"{what} {grant.where}")
     for subject, how in ways.items():
         entry = next((entry for pattern, entry in allowed if pattern.fullmatch(subject)), None)
-        observed = f"holds {'; '.join(how[:3])}" + (f"; and in {len(how) - 3} more ways" if len(how) > 3 else "")
+        observed = f"holds {'; '.join(how[:WAYS])}" + _more(len(how) - WAYS)
         if entry is not None:
             observed += f"; allowed: {entry.reason}"
         yield Finding(subject, expected, observed, entry is not None)
@@ -261,6 +262,10 @@ def _holders(power: str, holds: Callable[[Grant], str], snapshot: Snapshot, decl
         examined = f"{count(len(subjects), 'subject')} of {count(len(bindings), 'binding')}"
         observed = f"{examined}, of which {len(ways)} hold it"
         yield Finding("all subjects", "to be examined", observed, True)
+
+
+def _more(ways: int) -> str:
+    return f"; and in {count(ways, 'more way')}" if ways > 0 else ""
 
 
 def _pattern(entry: AllowedSubject) -> re.Pattern[str]:
@@ -311,8 +316,8 @@ def _for_everyone(grant: Grant, rule: PolicyRule) -> bool:
         return False
     if rule.resources:
         about_oneself = all(resource.startswith("selfsubject") for resource in rule.resources)
-        public = set(rule.resources) == {"clustertrustbundles"} and not _any(rule.verbs, ("*",))
-        return (about_oneself and set(rule.verbs) == {"create"}) or public
+        public = set(rule.resources) == {"clustertrustbundles"} and set(rule.verbs) <= {"get", "list", "watch"}
+        return public or (about_oneself and set(rule.verbs) == {"create"})
     return set(rule.verbs) <= {"get", "head"} and "*" not in (rule.non_resource_urls or ())
 
 

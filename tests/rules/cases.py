@@ -25,8 +25,8 @@ Rule = Callable[..., Iterable[Finding]]
 class Case:
     """One case of one rule.
 
-    ``bad`` and ``blind`` are the subjects that must be found violated and unseen, exactly; ``says`` are parts of what
-    an operator reads.
+    ``bad``, ``blind`` and, where a case states it, ``good`` are the subjects that must be found violated, unseen and in
+    order, exactly; ``says`` are parts of what an operator reads.
     """
 
     rule: str
@@ -39,6 +39,7 @@ class Case:
     cause: str | None
     bad: tuple[str, ...]
     blind: tuple[str, ...]
+    good: tuple[str, ...] | None
     says: tuple[str, ...]
 
     @property
@@ -72,7 +73,7 @@ def load_cases() -> Iterator[Case]:
 
 def _case(rule: str, requirement: str, clause: str, healthy: Mapping[str, Any], case: Mapping[str, Any]) -> Case:
     """A case states, fact by fact, which keys differ from the healthy facts of its rule."""
-    allowed = {"name", "facts", "limits", "expect", "cause", "bad", "blind", "says"}
+    allowed = {"name", "facts", "limits", "expect", "cause", "bad", "blind", "good", "says"}
     if set(case) - allowed:
         raise KeyError(f"{rule}, {case['name']}: unknown {set(case) - allowed}")
     changes = case.get("facts", {})
@@ -90,5 +91,6 @@ def _case(rule: str, requirement: str, clause: str, healthy: Mapping[str, Any], 
         cause=case.get("cause"),
         bad=tuple(case.get("bad", ())),
         blind=tuple(case.get("blind", ())),
+        good=tuple(case["good"]) if "good" in case else None,
         says=tuple(case.get("says", ())),
     )

@@ -24,6 +24,8 @@ def test_case(case: Case) -> None:
         assert decision.cause == case.cause, message
     assert [finding.subject for finding in findings if finding.ok is False] == list(case.bad)
     assert [finding.subject for finding in findings if finding.ok is None] == list(case.blind)
+    if case.good is not None:
+        assert [finding.subject for finding in findings if finding.ok] == list(case.good)
     for words in case.says:
         assert words in message or any(words in finding.observed for finding in findings), message
 
