@@ -94,7 +94,7 @@ class RunStore:
         file = self._fact_file(digest)
         if not file.exists():
             # No time and no name inside, so that equal facts are equal files.
-            _write_whole(file, gzip.compress(canonical, mtime=0))
+            write_whole(file, gzip.compress(canonical, mtime=0))
         return digest
 
     def append_result(self, result: ClauseResult) -> None:
@@ -109,7 +109,7 @@ class RunStore:
         """Write the manifest with the digests of all files there are. Nothing of the run is written after it."""
         manifest = Manifest(**msgspec.structs.asdict(summary), files=self.digests())
         encoded = msgspec.json.encode(manifest, order="sorted")
-        _write_whole(self.path / MANIFEST, msgspec.json.format(encoded, indent=1) + b"\n")
+        write_whole(self.path / MANIFEST, msgspec.json.format(encoded, indent=1) + b"\n")
         return manifest
 
     def digests(self) -> dict[str, str]:
@@ -200,7 +200,7 @@ def _fact_type(name: str) -> Any:
     raise LookupError(f"{name!r} is no type of fact")
 
 
-def _write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes) -> None:
     """The whole file or none of it, on the disk when this returns."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     with _writing(file):

@@ -1,0 +1,202 @@
+"""The timeline of a fault, drawn: what the writer saw, when the fault was in force, and the gap beside its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final
+
+from policies.facts.control_plane import ControlPlaneOutage, Write
+from policies.limits import Limit
+from reports.markup import Html, tag
+
+# One drawing for a wide page and one for a phone, each in its own pixels, so that no text is scaled below reading size.
+WIDTHS: Final = {"wide": 1000.0, "narrow": 340.0}
+MARGIN: Final = 12.0
+MARKERS_Y: Final = 14.0
+MARKER_ROW: Final = 22.0
+LANE: Final = 34.0
+
+
+def longest_silence(outage: ControlPlaneOutage) -> tuple[float, float] | None:
+    """Start and end, in seconds, of the longest time without an acknowledgement that ends after the fault began."""
+    acknowledged = sorted(write.answered for write in outage.writes if write.acknowledged)
+    before = [at for at in acknowledged if at <= outage.injected_at]
+    if not before:
+        return None
+    points = [*acknowledged[len(before) - 1 :], max(outage.ended_at, acknowledged[-1])]
+    return max(pairwise(points), key=lambda stretch: stretch[1] - stretch[0])
+
+
+def timeline(outage: ControlPlaneOutage, limit: Limit | None) -> Html:
+    """The figure: a drawing for each width, and the numbered events in words."""
+    silence = longest_silence(outage)
+    acknowledged = sum(write.acknowledged for write in outage.writes)
+    failed = len(outage.writes) - acknowledged
+    summary = (
+        f"{outage.node} was cut off from {outage.injected_at:.1f} s to {outage.undone_at:.1f} s. "
+        f"{acknowledged} writes were acknowledged and {failed} failed."
+    )
+    if silence is not None:
+        gap = f"Writes stopped for {silence[1] - silence[0]:.2f} s"
+        summary += f" {gap}{', ' + limit.text() if limit else ''}."
+    events = sorted(outage.events, key=lambda event: event.at)
+    return tag(
+        "figure",
+        tag("figcaption", tag("strong", "Timeline. "), summary),
+        *(_drawing(outage, limit, name, width, summary) for name, width in WIDTHS.items()),
+        tag("ol", *(tag("li", tag("b", f"{e.at:.1f} s"), " ", e.what) for e in events), class_="events"),
+        _legend(),
+        class_="timeline",
+    )
+
+
+def _legend() -> Html:
+    return tag(
+        "p",
+        tag("span", class_="key key-ack"), "write acknowledged ",
+        tag("span", class_="key key-fail"), "write failed ",
+        tag("span", class_="key key-fault"), "fault in force ",
+        tag("span", class_="key key-gap"), "no acknowledgement",
+        class_="legend",
+    )  # fmt: skip
+
+
+class _Scale:
+    """Seconds to pixels."""
+
+    def __init__(self, seconds: float, width: float) -> None:
+        self.seconds = max(seconds, 1.0)
+        self.width = width
+
+    def __call__(self, at: float) -> float:
+        return MARGIN + min(max(at / self.seconds, 0.0), 1.0) * (self.width - 2 * MARGIN)
+
+
+def _drawing(
+    outage: ControlPlaneOutage,
+    limit: Limit | None,
+    name: str,
+    width: float,
+    summary: str,
+) -> Html:
+    events = sorted(outage.events, key=lambda event: event.at)
+    ends = [outage.ended_at, outage.undone_at, *(write.answered for write in outage.writes)]
+    scale = _Scale(max(ends), width)
+    rows = _rows([scale(event.at) for event in events])
+    top = MARKERS_Y + (max(rows, default=0) + 1) * MARKER_ROW
+    bottom = top + LANE
+    parts = [
+        _box(scale(outage.injected_at), scale(outage.undone_at), top - 6, bottom + 6, "fault"),
+        *_gap(scale, longest_silence(outage), limit, top, bottom),
+        tag("path", d=_ticks(scale, (w.answered for w in outage.writes if w.acknowledged), top, LANE), class_="ack"),
+        tag("path", d=_waits(scale, [w for w in outage.writes if not w.acknowledged], bottom - 9), class_="wait"),
+        tag(
+            "path", d=_ticks(scale, (w.sent for w in outage.writes if not w.acknowledged), top + 16, 18), class_="fail"
+        ),
+        *_axis(scale, bottom + 44),
+    ]
+    for number, (event, row) in enumerate(zip(events, rows, strict=True), start=1):
+        parts.append(_marker(number, scale(event.at), MARKERS_Y + row * MARKER_ROW, bottom))
+    height = bottom + 66
+    return tag(
+        "svg",
+        tag("title", f"Timeline of {outage.fault} on {outage.node}"),
+        tag("desc", summary),
+        *parts,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        class_=name,
+    )
+
+
+def _rows(positions: Sequence[float]) -> list[int]:
+    """A row for each marker, so that none hides another: the first in which it is clear of the one before."""
+    last: list[float] = []
+    rows = []
+    for x in positions:
+        row = next((i for i, taken in enumerate(last) if x - taken >= MARKER_ROW), len(last))
+        last[row : row + 1] = [x]
+        rows.append(row)
+    return rows
+
+
+def _marker(number: int, x: float, y: float, bottom: float) -> Html:
+    return tag(
+        "g",
+        tag("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=f"{y:.1f}", y2=f"{bottom + 6:.1f}"),
+        tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="9"),
+        tag("text", str(number), x=f"{x:.1f}", y=f"{y + 4:.1f}", text_anchor="middle"),
+        class_="marker",
+    )
+
+
+def _box(left: float, right: float, top: float, bottom: float, kind: str) -> Html:
+    return tag(
+        "rect",
+        x=f"{left:.1f}",
+        y=f"{top:.1f}",
+        width=f"{max(right - left, 1):.1f}",
+        height=f"{bottom - top:.1f}",
+        class_=kind,
+    )
+
+
+def _gap(
+    scale: _Scale, silence: tuple[float, float] | None, limit: Limit | None, top: float, bottom: float
+) -> Iterable[Html]:
+    if silence is None:
+        return
+    start, end = silence
+    y = bottom + 14
+    yield _box(scale(start), scale(end), top - 6, bottom + 6, "gap")
+    holds = limit is None or limit.allows(end - start)
+    text = f"{end - start:.2f} s"
+    if limit is not None:
+        allowed = start + limit.value
+        inside = allowed <= scale.seconds
+        right = scale(allowed)
+        yield tag("path", d=f"M{scale(start):.1f} {y:.1f}H{right:.1f}{'v-5v10' if inside else ''}", class_="limit")
+        text += f", {limit.direction.replace('_', ' ')} {limit.value:g} {limit.unit}"
+    yield tag(
+        "path",
+        d=f"M{scale(start):.1f} {y - 5:.1f}v10m0-5H{scale(end):.1f}m0-5v10",
+        class_="measure" if holds else "measure broken",
+    )
+    middle = (scale(start) + scale(end)) / 2
+    anchor = "start" if middle < scale.width * 0.25 else "end" if middle > scale.width * 0.75 else "middle"
+    x = {"start": scale(start), "middle": middle, "end": scale(end)}[anchor]
+    yield tag(
+        "text",
+        text,
+        x=f"{x:.1f}",
+        y=f"{y + 17:.1f}",
+        text_anchor=anchor,
+        class_="measure" if holds else "measure broken",
+    )
+
+
+def _ticks(scale: _Scale, instants: Iterable[float], top: float, height: float) -> str:
+    """A stroke for each instant; those that fall on the same half pixel are one."""
+    places = sorted({round(scale(at) * 2) / 2 for at in instants})
+    return "".join(f"M{x:g} {top:g}v{height:g}" for x in places)
+
+
+def _waits(scale: _Scale, writes: Sequence[Write], y: float) -> str:
+    """A thin line from when a failed write was sent to when it was given up."""
+    spans = sorted({(round(scale(w.sent) * 2) / 2, round(scale(w.answered) * 2) / 2) for w in writes})
+    return "".join(f"M{left:g} {y:g}H{right:g}" for left, right in spans if right > left)
+
+
+def _axis(scale: _Scale, y: float) -> Iterable[Html]:
+    step = next(
+        s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 3600) if scale.seconds / s * 46 <= scale.width or s == 3600
+    )
+    yield tag("path", d=f"M{MARGIN:g} {y:g}H{scale.width - MARGIN:g}", class_="axis")
+    at = 0
+    while at <= scale.seconds:
+        x = scale(at)
+        yield tag("path", d=f"M{x:.1f} {y:g}v5", class_="axis")
+        anchor = "start" if at == 0 else "middle" if x < scale.width - 24 else "end"
+        yield tag("text", f"{at} s", x=f"{x:.1f}", y=f"{y + 18:g}", text_anchor=anchor, class_="axis")
+        at += step
