@@ -159,12 +159,13 @@ def mtu(nodes: Nodes, declared: Declared, limits: Limits) -> Iterator[Finding]:
 
 
 def _pod_links(node: NodeView) -> list[Link]:
-    """The host's ends of the pods' pairs, and the CNI's bridge between them (other bridges belong to others)."""
-    return [
-        link
-        for link in node.links
-        if link.name != node.uplink and (link.kind == "veth" or (link.kind == "bridge" and link.name.startswith("cni")))
-    ]
+    """The host's ends of the pods' pairs, and the CNI's bridge between them (other bridges belong to others).
+
+    A bridge takes the MTU of what is plugged in; without a pod it has one that nothing is sent by.
+    """
+    pods = [link for link in node.links if link.kind == "veth" and link.name != node.uplink]
+    bridges = [link for link in node.links if link.kind == "bridge" and link.name.startswith("cni")]
+    return bridges + pods if pods else []
 
 
 def _distinct(links: Sequence[Link]) -> list[Link]:

@@ -209,8 +209,8 @@ def _any(values: Iterable[str], wanted: Iterable[str]) -> bool:
 
 def _text(rule: PolicyRule) -> str:
     """``get, list on secrets`` and, outside the core group, ``bind on roles.rbac.authorization.k8s.io``."""
-    groups = [group for group in rule.api_groups or () if group]
-    suffix = f".{groups[0]}" if len(groups) == 1 and not _any(rule.api_groups or (), ("",)) else ""
+    groups = rule.api_groups or ()
+    suffix = f".{groups[0]}" if len(groups) == 1 and groups[0] not in {"", "*"} else ""
     things = [f"{resource}{suffix}" for resource in rule.resources or ()] + list(rule.non_resource_urls or ())
     named = f" named {some(rule.resource_names)}" if rule.resource_names else ""
     return f"{some(rule.verbs)} on {some(things) or 'nothing'}{named}"
