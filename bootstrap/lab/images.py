@@ -1,0 +1,305 @@
+"""The lab's container images: programs that were built here, and Debian's packages where a program needs a system.
+
+- ``<cache>/images/<name>-<key>.tar`` is an image; the key is a hash of all that it is made from.
+- ``<cache>/layers/<name>-<key>.tar`` is a layer of Debian packages, shared by several images.
+
+Debian's packages are unpacked and not configured (mmdebstrap's variant `extract`): no package manager, no service and
+no set-up script gets into an image. What the scripts would have set up and is needed, SYSTEM says. Their checksums are
+apt's, under Debian's signature.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bootstrap.lab.build import Artifacts, Report, content_key, exclusive, forget_older
+from bootstrap.lab.errors import LabError
+from bootstrap.lab.layout import IMAGE_REPOSITORY, cache
+from bootstrap.lab.oci import Entry, Layer, layer, write_archive, write_layer
+
+RELEASE = "bookworm"
+RECIPE = 1
+"""Part of every key: raise it when this module changes what comes out."""
+DEBIAN_TIMEOUT_S = 600
+"""Fetching and unpacking takes half a minute; a mirror that stalls is told apart from a slow one."""
+
+Nodes = Literal["all", "control-plane", "workers"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A finished image: an OCI archive to import into the containerd of `nodes`."""
+
+    name: str
+    tag: str
+    archive: Path
+    nodes: Nodes
+
+    @property
+    def ref(self) -> str:
+        return f"{IMAGE_REPOSITORY}/{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an image is made of. `programs`: components, put into /usr/local/bin. The tag is the first one's version.
+
+    `packages`: Debian's, on top of BASE; None for an image without a system. `folders` belong to `user`.
+    """
+
+    name: str
+    nodes: Nodes
+    programs: tuple[str, ...] = ()
+    packages: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] = ()
+    user: int = 0
+    folders: tuple[str, ...] = ()
+    tag: str = ""
+
+
+BASE = ("dash", "coreutils", "sed", "grep", "mawk", "iproute2", "iptables", "ipset", "conntrack")
+"""A shell, and what programs that set up networking call. One layer, which every node has once."""
+
+NONROOT = 65532
+NOBODY = 65534
+
+# Static pods run as root as kubeadm has them: their keys are readable by root alone.
+RECIPES = (
+    Recipe("pause", "all", ("pause",), entrypoint=("/usr/local/bin/pause",), user=NONROOT, tag="1"),
+    Recipe("etcd", "control-plane", ("etcd", "etcdctl", "etcdutl"), entrypoint=("/usr/local/bin/etcd",)),
+    *(
+        Recipe(name, "control-plane", (name,), entrypoint=(f"/usr/local/bin/{name}",))
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    ),
+    *(
+        Recipe(name, "all", (name,), packages=(), entrypoint=(f"/usr/local/bin/{name}",))
+        for name in ("kube-proxy", "flannel", "kube-router")
+    ),
+    # Also on the control plane, where DNS moves when workers are lost.
+    Recipe("coredns", "all", ("coredns",), entrypoint=("/usr/local/bin/coredns",), user=NONROOT),
+    *(
+        Recipe(name, "workers", (name,), entrypoint=(f"/usr/local/bin/{name}",), user=NOBODY)
+        for name in ("metrics-server", "kube-state-metrics")
+    ),
+    Recipe(
+        *("prometheus", "workers"),
+        packages=("prometheus",),
+        entrypoint=("/usr/bin/prometheus",),
+        user=NOBODY,
+        folders=("prometheus",),
+        tag="2.42",
+    ),
+    Recipe(
+        *("alertmanager", "workers"),
+        packages=("prometheus-alertmanager",),
+        entrypoint=("/usr/bin/alertmanager",),
+        user=NOBODY,
+        folders=("alertmanager",),
+        tag="0.25",
+    ),
+    # Verification starts its own pods from it: packets, names, requests.
+    Recipe(
+        *("probe", "all"),
+        programs=("pause",),
+        packages=("fping", "bind9-dnsutils", "curl"),
+        entrypoint=("/usr/local/bin/pause",),
+        user=NONROOT,
+        tag="1",
+    ),
+)
+
+UNUSED = (
+    *("usr/share/doc/*", "usr/share/man/*", "usr/share/info/*", "usr/share/locale/*", "usr/share/lintian/*"),
+    *("usr/share/bash-completion/*", "usr/share/bug/*", "usr/share/gcc/*", "usr/share/gdb/*", "usr/share/doc-base/*"),
+    *("usr/share/perl*", "usr/lib/*/perl*", "usr/lib/*/libperl*", "usr/bin/perl*", "usr/lib/*/gconv/*"),
+    *("var/cache/*", "var/lib/*", "var/log/*", "etc/apt/*", "usr/lib/apt/*", "usr/share/dpkg/*", "etc/cron.*"),
+    *("etc/init.d/*", "lib/systemd/*", "usr/lib/systemd/*", "usr/share/debconf/*", "usr/share/pam*", "dev/*"),
+    *("etc/hostname", "etc/resolv.conf", "etc/fstab", "usr/bin/promtool", "usr/bin/amtool"),
+    "usr/share/javascript/moment-timezone/data/unpacked/*",  # 90 MB of source of what is beside it
+)
+"""Patterns of paths that no image needs; `*` also matches slashes."""
+
+ACCOUNTS = (("root", 0), ("nonroot", NONROOT), ("nobody", NOBODY))
+SYSTEM = (
+    *(
+        Entry(path)
+        for path in ("etc", "proc", "sys", "dev", "run", "var", "usr", "usr/bin", "usr/local", "usr/local/bin")
+    ),
+    *(Entry(path, mode=0o1777) for path in ("tmp", "var/tmp")),
+    Entry("etc/passwd", "".join(f"{name}:x:{n}:{n}::/:/bin/sh\n" for name, n in ACCOUNTS).encode(), mode=0o644),
+    Entry("etc/group", "".join(f"{name}:x:{n}:\n" for name, n in ACCOUNTS).encode(), mode=0o644),
+    Entry("etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n", mode=0o644),
+)
+"""Every image has these."""
+ALTERNATIVES = {
+    # The same back end as Debian on the nodes, else the two would write rules past each other.
+    **{
+        f"usr/sbin/{family}{kind}": f"{family}-nft{kind}"
+        for family in ("iptables", "ip6tables")
+        for kind in ("", "-save", "-restore")
+    },
+    "usr/bin/awk": "mawk",
+    "usr/bin/alertmanager": "prometheus-alertmanager",  # the name it has everywhere else
+}
+"""Links that Debian's set-up scripts would make, where what they point to is in the layer."""
+
+
+def build_images(artifacts: Artifacts, names: Iterable[str] | None, report: Report) -> dict[str, Image]:
+    """Make the named images (None: all) that are not in the cache yet. Returns them by name, in the order of RECIPES.
+
+    Raises LabError when a component was not built or Debian's packages cannot be had.
+    """
+    wanted = None if names is None else set(names)
+    recipes = [recipe for recipe in RECIPES if wanted is None or recipe.name in wanted]
+    unknown = sorted((wanted or set()) - {recipe.name for recipe in recipes})
+    if unknown:
+        raise LabError(f"There is no image {', '.join(unknown)}; there are {', '.join(each.name for each in RECIPES)}.")
+    images = {recipe.name: _image(recipe, artifacts) for recipe in recipes}
+    if not all(image.archive.is_file() for image in images.values()):
+        with exclusive(report):
+            _build(recipes, images, artifacts, report)
+    for image in images.values():
+        os.utime(image.archive)  # recently used: stays when older ones go
+    return images
+
+
+def _image(recipe: Recipe, artifacts: Artifacts) -> Image:
+    components = [artifacts.component(name) for name in recipe.programs]
+    # kubeadm's tag of etcd is its version without the v.
+    tag = recipe.tag or (components[0].version.removeprefix("v") if recipe.name == "etcd" else components[0].version)
+    key = content_key(
+        {
+            "recipe": RECIPE,
+            "image": repr(recipe),
+            "tag": tag,
+            "programs": [component.key for component in components],
+            "layers": [] if recipe.packages is None else [_debian_key(BASE), _debian_key(recipe.packages)],
+            "system": repr(SYSTEM),
+        }
+    )
+    return Image(recipe.name, tag, cache() / "images" / f"{recipe.name}-{key}.tar", recipe.nodes)
+
+
+def _build(recipes: Iterable[Recipe], images: Mapping[str, Image], artifacts: Artifacts, report: Report) -> None:
+    workplace = cache() / "build-images"
+    shutil.rmtree(workplace, ignore_errors=True)  # of a build that was killed
+    for folder in (workplace, cache() / "images", cache() / "layers"):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for recipe in recipes:
+            image = images[recipe.name]
+            if image.archive.is_file():
+                continue
+            began = time.monotonic()
+            layers = [] if recipe.packages is None else _debian_layers(recipe, workplace, report)
+            own = [
+                *SYSTEM,
+                *(Entry(path, mode=0o755, owner=recipe.user) for path in recipe.folders),
+                *(_program(artifacts, name) for name in recipe.programs),
+            ]
+            layers.append(write_layer(workplace / "own.tar", own))
+            ready = workplace / "image.tar"
+            user = str(recipe.user) if recipe.user else ""
+            write_archive(ready, image.ref, layers, entrypoint=recipe.entrypoint, user=user)
+            size = ready.stat().st_size / 1e6
+            ready.rename(image.archive)
+            forget_older(image.archive.parent, recipe.name)
+            report(f"image {image.ref}: {size:.0f} MB, {time.monotonic() - began:.1f} s")
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _program(artifacts: Artifacts, name: str) -> Entry:
+    binary = artifacts.binary(name)
+    return Entry(f"usr/local/bin/{binary.name}", binary)
+
+
+# --- Debian -------------------------------------------------------------------------------------------------------
+
+
+def _debian_key(packages: tuple[str, ...]) -> str:
+    recipe = {"recipe": RECIPE, "release": RELEASE, "base": BASE, "packages": packages}
+    return content_key(recipe | {"unused": UNUSED, "alternatives": ALTERNATIVES})
+
+
+def _debian_layers(recipe: Recipe, workplace: Path, report: Report) -> list[Layer]:
+    """BASE, and on it what the image's own packages add."""
+    base = _debian_layer("base", BASE, (), workplace, report)
+    if not recipe.packages:
+        return [base]
+    return [base, _debian_layer(recipe.name, recipe.packages, _read(base.file), workplace, report)]
+
+
+def _debian_layer(
+    name: str, packages: tuple[str, ...], below: Iterable[Entry], workplace: Path, report: Report
+) -> Layer:
+    target = cache() / "layers" / f"{name}-{_debian_key(packages)}.tar"
+    if not target.is_file():
+        report(f"Debian {RELEASE} packages for {name}: {', '.join(packages)}")
+        raw = workplace / "debian.tar"
+        _mmdebstrap(raw, (*BASE, *packages) if packages != BASE else BASE)
+        there = set(below)
+        entries = [entry for entry in _read(raw) if entry not in there]
+        paths = {entry.path for entry in entries}
+        entries += [
+            Entry(path, link=to)
+            for path, to in ALTERNATIVES.items()
+            if path not in paths and str(Path(path).with_name(to)) in paths
+        ]
+        raw.unlink()
+        ready = workplace / "layer.tar"
+        write_layer(ready, entries)
+        ready.rename(target)
+        forget_older(target.parent, name)
+    return layer(target)
+
+
+def _mmdebstrap(target: Path, packages: Iterable[str]) -> None:
+    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}", RELEASE, str(target)]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEBIAN_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise LabError("mmdebstrap is not on this machine; `apt-get install mmdebstrap`.") from error
+    except subprocess.TimeoutExpired as error:
+        raise LabError(
+            f"Debian's packages did not come within {DEBIAN_TIMEOUT_S} s; see whether `apt-get update` gets through."
+        ) from error
+    if done.returncode != 0:
+        raise LabError(
+            "Debian's packages for an image could not be had; see whether `apt-get update` gets through. "
+            f"`{' '.join(command)}` said:\n{done.stderr.strip()[-1500:]}"
+        )
+
+
+def _read(archive: Path) -> Iterator[Entry]:
+    """What is used of a root folder in a tar file. Comparable: two equal files in two archives are equal entries."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = member.name.removeprefix("./").rstrip("/")
+            if path in {"", "."} or any(fnmatch.fnmatchcase(path, pattern) for pattern in UNUSED):
+                continue
+            if member.issym():
+                yield Entry(path, link=member.linkname)
+            elif member.isdir():
+                yield Entry(path, mode=member.mode)
+            elif member.isfile() or member.islnk():  # a hard link becomes a file: its target may sort after it
+                content = tar.extractfile(member)
+                if content is not None:
+                    yield Entry(path, content.read(), mode=member.mode)
