@@ -38,7 +38,7 @@ class PodIdentity(Struct, frozen=True):
 class ControlPlaneOutage(Fact, frozen=True):
     """One control-plane node cut off while a writer wrote through the endpoint every ``interval_s``.
 
-    Times are seconds on the verifying machine's monotonic clock since the writer started; ``seen_at`` is its end in UTC.
+    Times are seconds on the verifying machine's monotonic clock since the writer started; ``seen_at`` is its end, UTC.
     """
 
     node: str

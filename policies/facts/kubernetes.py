@@ -1,8 +1,8 @@
 """Kubernetes objects as the API sends them, cut down to the fields that a rule may need.
 
 The structs decode the API's own JSON (msgspec skips every other field), so what is stored as evidence is an allow-list
-by construction: no annotation, no environment variable and no Secret can enter. Field names are the API's, in snake case.
-Source: Kubernetes API reference, v1.
+by construction: no annotation, no environment variable and no Secret can enter. Field names are the API's, in snake
+case. Source: Kubernetes API reference, v1.
 """
 
 from __future__ import annotations
