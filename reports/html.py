@@ -23,12 +23,13 @@ from policies.limits import Limit
 from reports.headline import Headline, duration, headline, remedy_lines
 from reports.markup import Html, join, tag
 from reports.model import Manifest, RunRecord, Verdict
-from reports.overview import ClauseState, GroupState, RequirementState, overview
+from reports.overview import ClauseState, GroupState, RequirementState, look, overview
 from reports.store import PAGE, RunStore, StoreError, write_whole
 from reports.timeline import timeline
 
 HERE: Final = Path(__file__).parent
-UNFOLDED: Final = 6  # findings that hold are folded away beyond this many
+UNFOLDED: Final = 20  # findings that do not hold are folded away beyond this many; those that do, beyond one
+MOST_REMEDIES: Final = 6
 MOST_BROKEN: Final = 300  # rows drawn at most in one table: the page has to open on a phone, all are in findings.jsonl
 MOST_HOLDING: Final = 150
 
@@ -39,6 +40,7 @@ WORDS: Final[dict[str, str]] = {
     "not_evaluated": "not evaluated",
     "no_check": "no check yet",
     "not_selected": "left out",
+    "not_reached": "not reached",
     "not_applicable": "does not apply",
     "manual": "for a person",
 }
@@ -56,6 +58,7 @@ ICONS: Final[dict[str, str]] = {
     "not_evaluated": "M5.4 5.6a2.6 2.6 0 1 1 3.9 2.3c-.9.5-1.3 1-1.3 2M8 12.6v.9",
     "no_check": "M8 3.2a4.8 4.8 0 1 0 .01 0",
     "not_selected": "M4 8h8",
+    "not_reached": "M5.5 3.5v9M10.5 3.5v9",
     "not_applicable": "M8 3a5 5 0 1 0 .01 0M4.6 11.4l6.8-6.8",
     "manual": "M8 2.8a2.3 2.3 0 1 0 .01 0M3.5 13.5c0-3 2-4.6 4.5-4.6s4.5 1.6 4.5 4.6",
 }
@@ -76,15 +79,6 @@ def render(record: RunRecord, catalogue: Catalogue, out: Path | None = None) -> 
     out = out or Path(record.path) / PAGE
     write_whole(out, _Page(record, catalogue, load_framework(catalogue)).html().encode())
     return out
-
-
-def look(state: ClauseState | RequirementState) -> str:
-    """Which of the looks (a colour, an icon and a word each) a state has; two causes have a calmer one of their own."""
-    if state.verdict is Verdict.not_evaluated:
-        return {Cause.NO_CHECK: "no_check", Cause.NOT_SELECTED: "not_selected"}.get(
-            state.cause or Cause.INVALID, "not_evaluated"
-        )
-    return state.verdict.value
 
 
 class _Page:
@@ -366,7 +360,9 @@ class _Page:
             own = dict.fromkeys(f.remedy for f in result.findings if f.ok is not True and f.remedy)
             if state.verdict is Verdict.failed and not all(f.remedy for f in result.findings if f.ok is False):
                 own[general] = None
-            parts += [tag("p", tag("b", "To mend it: "), remedy, class_="remedy") for remedy in list(own)[:UNFOLDED]]
+            parts += [
+                tag("p", tag("b", "To mend it: "), remedy, class_="remedy") for remedy in list(own)[:MOST_REMEDIES]
+            ]
         parts += self.drawings(state)
         parts += _findings(result.findings)
         took = duration(result.ended - result.started)
@@ -407,19 +403,22 @@ class _Page:
 
     def unseen(self) -> Html:
         missing = [c for c in self.over.clauses if c.verdict is Verdict.not_evaluated]
-        telling = [c for c in missing if c.cause not in {Cause.NO_CHECK, Cause.NOT_SELECTED}]
-        rest = [
-            (f"no check reaches {_these(c for c in missing if c.cause is Cause.NO_CHECK)} yet", Cause.NO_CHECK),
-            (f"{_these(c for c in missing if c.cause is Cause.NOT_SELECTED)} left out of this run", Cause.NOT_SELECTED),
-        ]
-        sentences = [text for text, cause in rest if any(c.cause is cause for c in missing)]
+        telling = [c for c in missing if c.result is not None]
+        rest = {
+            "no check reaches {} yet": Cause.NO_CHECK,
+            "{} left out of this run": Cause.NOT_SELECTED,
+            "{} not reached before the run ended": Cause.INTERRUPTED,
+        }
+        silent = {text: [c for c in missing if c.result is None and c.cause is cause] for text, cause in rest.items()}
+        sentences = [text.format(_these(states)) for text, states in silent.items() if states]
         return tag(
             "section",
             tag("h2", "What was not evaluated, and why", id="unseen-title"),
-            tag("ul", *(self.blind(state) for state in telling), class_="tasks")
-            if telling
-            else tag("p", "Everything that this run set out to judge was judged."),
-            tag("p", f"Besides, {' and '.join(sentences)}.") if sentences else None,
+            tag("ul", *(self.blind(state) for state in telling), class_="tasks") if telling else None,
+            tag("p", "Everything that this run set out to judge was judged.")
+            if not telling and not any(c.wanted for c in missing)
+            else None,
+            tag("ul", *(tag("li", sentence) for sentence in sentences)) if sentences else None,
             id="unseen",
             aria_labelledby="unseen-title",
         )
@@ -439,7 +438,7 @@ class _Page:
                 tag("span", state.why, class_="chip"),
                 class_="what",
             ),
-            *(tag("p", seen.removeprefix(prefix), class_="seen") for seen, _ in lines[:UNFOLDED]),
+            *(tag("p", seen.removeprefix(prefix), class_="seen") for seen, _ in lines[:MOST_REMEDIES]),
             *(tag("p", tag("b", "To see it: "), remedy, class_="remedy") for remedy in list(remedies)[:1]),
             class_="v-not_evaluated",
         )
@@ -560,8 +559,7 @@ def _matrix_row(group: GroupState) -> Html:
 def _standing(state: RequirementState) -> str:
     """``holds · 12/12``, ``no check yet``."""
     word = WORDS[look(state)]
-    applicable = sum(clause.verdict is not Verdict.not_applicable for clause in state.clauses)
-    return word if state.open or not applicable else f"{word} · {state.passed}/{applicable}"
+    return word if state.open or not state.applicable else f"{word} · {state.passed}/{state.applicable}"
 
 
 def _filter(counts: dict[str, int], total: int) -> Html:
@@ -583,13 +581,15 @@ def _filter(counts: dict[str, int], total: int) -> Html:
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[Html]:
-    """What is broken first, then what could not be seen, then what holds, folded where it is much."""
+    """What is broken first, then what could not be seen, then what holds; folded where it is much."""
     telling = [f for f in findings if f.ok is False] + [f for f in findings if f.ok is None]
     holding = [f for f in findings if f.ok is True]
     if telling:
-        yield _finding_table(telling, MOST_BROKEN)
-    if holding and len(holding) <= UNFOLDED and not telling:
-        yield _finding_table(holding, MOST_HOLDING)
+        yield _finding_table(telling[:UNFOLDED])
+    if telling[UNFOLDED:]:
+        yield _fold(f"{len(telling) - UNFOLDED} more that do not hold", _finding_table(telling[UNFOLDED:], MOST_BROKEN))
+    if len(findings) == len(holding) == 1:
+        yield _finding_table(holding)
     elif holding:
         yield _fold(_hold(len(holding)), _finding_table(holding, MOST_HOLDING))
 
@@ -598,7 +598,7 @@ def _hold(number: int) -> str:
     return "1 subject holds" if number == 1 else f"{number} subjects hold"
 
 
-def _finding_table(findings: Sequence[Finding], most: int) -> Html:
+def _finding_table(findings: Sequence[Finding], most: int = MOST_BROKEN) -> Html:
     rows = [
         tag(
             "tr",

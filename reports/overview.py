@@ -23,6 +23,18 @@ EXIT_NOTHING: Final = 5
 EXIT_NOT_EVALUATED: Final = 10
 EXIT_NOT_RESTORED: Final = 11
 
+_WHY: Final = {
+    Cause.NO_CHECK: "no check reaches it yet",
+    Cause.NOT_SELECTED: "left out of this run",
+    Cause.INTERRUPTED: "the run ended before its turn came",
+}
+
+_CALM: Final = {
+    Cause.NO_CHECK: "no_check",
+    Cause.NOT_SELECTED: "not_selected",
+    Cause.INTERRUPTED: "not_reached",
+}
+
 
 @dataclass(frozen=True)
 class ClauseState:
@@ -39,15 +51,7 @@ class ClauseState:
     @property
     def why(self) -> str:
         """Why there is no verdict, in a few words; empty where there is one."""
-        return (
-            {
-                Cause.NO_CHECK: "no check reaches it yet",
-                Cause.NOT_SELECTED: "left out of this run",
-                Cause.INTERRUPTED: "the run ended before its turn came",
-            }.get(self.cause, str(self.cause))
-            if self.cause is not None
-            else ""
-        )
+        return "" if self.cause is None else _WHY.get(self.cause, self.cause.value)
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,18 @@ class RequirementState:
 
     @property
     def open(self) -> bool:
-        """Whether nothing of it was looked at, because no check reaches it or the run left it out."""
-        return all(state.cause in {Cause.NO_CHECK, Cause.NOT_SELECTED} for state in self.clauses)
+        """Whether nothing of it was looked at: no check reaches it, or the run left it out or did not get there."""
+        return all(state.result is None for state in self.clauses)
 
     @property
     def passed(self) -> int:
         """How many of its clauses passed."""
         return sum(state.verdict is Verdict.passed for state in self.clauses)
+
+    @property
+    def applicable(self) -> int:
+        """How many of its clauses apply to this deployment."""
+        return sum(state.verdict is not Verdict.not_applicable for state in self.clauses)
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,13 @@ def exit_code(record: RunRecord, catalogue: Catalogue) -> int:
     if not record.results:
         return EXIT_NOTHING
     return EXIT_NOT_EVALUATED if Verdict.not_evaluated in verdicts else EXIT_PASSED
+
+
+def look(state: ClauseState | RequirementState) -> str:
+    """Which look (a colour, a mark and a word) a state has: its verdict's, or a calmer one where no test spoke."""
+    if state.verdict is Verdict.not_evaluated:
+        return _CALM.get(state.cause or Cause.INVALID, Verdict.not_evaluated.value)
+    return state.verdict.value
 
 
 def _without_result(manifest: Manifest | None, requirement: Requirement, clause: Clause) -> tuple[Cause, bool]:

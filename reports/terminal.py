@@ -1,0 +1,149 @@
+"""The end of a run on one screen: the fifty requirements, what is broken and how to mend it, where to read on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from policies.catalogue import Catalogue
+from policies.facts.base import Cause
+from reports.headline import duration, headline, remedy_lines
+from reports.markup import visible
+from reports.model import RunRecord, Verdict
+from reports.overview import ClauseState, Overview, RequirementState, look, overview
+from reports.store import PAGE
+
+MARKS: Final[dict[str, tuple[str, str, str]]] = {  # mark, colour, word
+    "passed": ("✓", "green", "holds"),
+    "failed": ("✗", "bold red", "broken"),
+    "error": ("!", "bold magenta", "check broke"),
+    "not_evaluated": ("?", "yellow", "not evaluated"),
+    "no_check": ("·", "bright_black", "no check yet"),
+    "not_selected": ("-", "bright_black", "left out"),
+    "not_reached": ("‖", "bright_black", "not reached"),
+    "not_applicable": ("∅", "bright_black", "does not apply"),
+    "manual": ("m", "blue", "for a person"),
+}
+# One screen: beyond these it only counts; everything stands in the report.
+MOST_CLAUSES: Final = 6
+MOST_LINES: Final = 2
+MOST_REQUIREMENTS: Final = 8
+
+
+def show(record: RunRecord, catalogue: Catalogue, console: Console | None = None) -> None:
+    """Print the screen."""
+    (console or Console(highlight=False)).print(screen(record, catalogue))
+
+
+def screen(record: RunRecord, catalogue: Catalogue) -> RenderableType:
+    """The screen as Rich draws it. Text from the cluster is neither markup nor control characters in it."""
+    over = overview(record, catalogue)
+    return Group(*_parts(record, catalogue, over))
+
+
+def _parts(record: RunRecord, catalogue: Catalogue, over: Overview) -> Iterator[RenderableType]:
+    said = headline(record, catalogue)
+    mark, colour, _ = MARKS[said.verdict.value]
+    yield Text()
+    yield Text.assemble((f" {mark} ", f"{colour} reverse"), (f" {said.title}", colour), f"  {_about(record)}")
+    yield Text(f"    {said.detail}", "bright_black")
+    yield Text()
+    yield Padding(_matrix(over), (0, 0, 0, 4))
+    yield Padding(_legend(over), (0, 0, 0, 4))
+    checked = [state for state in over.requirements if not state.open]
+    if record.manifest is not None and len(checked) <= MOST_REQUIREMENTS:
+        yield Text()
+        yield Padding(_checked(checked), (0, 0, 0, 4))
+    for sentence in record.manifest.not_restored if record.manifest else ():
+        yield Text.assemble(("\nNot restored ", "bold red"), visible(sentence))
+    broken = [c for c in over.clauses if c.verdict in {Verdict.failed, Verdict.error}]
+    yield from _tasks("What is broken, and how to mend it", broken)
+    yield from _tasks("What could not be evaluated, and why", [c for c in over.clauses if _unseen(c)])
+    yield Text()
+    report = Path(os.path.relpath(Path(record.path) / PAGE))
+    yield Text.assemble(("report ", "bright_black"), str(report))
+    yield Text.assemble(("next   ", "bright_black"), _next(record, over))
+
+
+def _unseen(state: ClauseState) -> bool:
+    """Whether it counts towards the run and has no verdict; what was not reached is said by the headline."""
+    return state.wanted and state.verdict is Verdict.not_evaluated and state.cause is not Cause.INTERRUPTED
+
+
+def _about(record: RunRecord) -> str:
+    manifest = record.manifest
+    if manifest is None:
+        return f"run {record.run}"
+    kubernetes = manifest.versions.get("kubernetes")
+    parts = [manifest.target, duration(manifest.ended - manifest.started)]
+    return visible(" · ".join([*parts, f"Kubernetes {kubernetes}"] if kubernetes else parts))
+
+
+def _matrix(over: Overview) -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for group in over.groups:
+        cells = [_cell(state) for state in group.requirements]
+        table.add_row(Text(f"{group.group.group:>2} {group.group.title}"), *cells)
+    return table
+
+
+def _cell(state: RequirementState) -> Text:
+    mark, colour, _ = MARKS[look(state)]
+    return Text.assemble((mark, colour), " ", (state.requirement.id, "bright_black" if state.open else colour))
+
+
+def _legend(over: Overview) -> Text:
+    there = {look(state) for state in over.requirements}
+    words = [f"{mark} {word}" for name, (mark, _, word) in MARKS.items() if name in there]
+    return Text("   ".join(words), "bright_black")
+
+
+def _checked(states: Sequence[RequirementState]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for state in states:
+        _, _, word = MARKS[look(state)]
+        clauses = f"{state.passed} of {state.applicable} clauses hold" if state.applicable else ""
+        table.add_row(_cell(state), Text(state.requirement.title), Text(word, MARKS[look(state)][1]), Text(clauses))
+    return table
+
+
+def _tasks(title: str, states: Sequence[ClauseState]) -> Iterator[RenderableType]:
+    if not states:
+        return
+    yield Text(f"\n{title}", "bold")
+    for state in states[:MOST_CLAUSES]:
+        mark, colour, _ = MARKS[look(state)]
+        name = f"{state.requirement.id} {state.clause.slug}"
+        lines = remedy_lines(state.result.message) if state.result else ()
+        told = [visible(seen.removeprefix(f"{name} · ")) for seen, _ in lines[:MOST_LINES]] or [state.clause.statement]
+        why = f" ({state.why})" if state.cause is not None else ""
+        yield Padding(Text.assemble((f"{mark} {name}", colour), f"{why}  {told[0]}"), (0, 0, 0, 2))
+        for more in told[1:]:
+            yield Padding(Text(more), (0, 0, 0, 4))
+        if len(lines) > MOST_LINES:
+            yield Padding(Text(f"and {len(lines) - MOST_LINES} more", "bright_black"), (0, 0, 0, 4))
+        remedy = next((remedy for _, remedy in lines if remedy), "")
+        if remedy:
+            yield Padding(Text(f"→ {visible(remedy)}", "cyan"), (0, 0, 0, 4))
+    if len(states) > MOST_CLAUSES:
+        yield Padding(
+            Text(f"and {len(states) - MOST_CLAUSES} more clauses, all in the report", "bright_black"), (0, 0, 0, 2)
+        )
+
+
+def _next(record: RunRecord, over: Overview) -> str:
+    target = record.manifest.target if record.manifest else "NAME"
+    if record.manifest is None or record.manifest.not_restored:
+        return f"verify restore --target {target}"
+    worst = [s.requirement.id for s in over.requirements if s.verdict in {Verdict.failed, Verdict.error}]
+    worst = worst or [s.requirement.id for s in over.requirements if look(s) == "not_evaluated"]
+    if worst:
+        return f"mend, then: verify run --target {target} --requirement {','.join(worst)}"
+    return "open the report; `verify explain 1.2` tells what a requirement means"
