@@ -17,6 +17,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -195,12 +196,12 @@ def _build(recipes: Iterable[Recipe], images: Mapping[str, Image], artifacts: Ar
     for folder in (workplace, cache() / "images", cache() / "layers"):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        for recipe in recipes:
+        missing = [recipe for recipe in recipes if not images[recipe.name].archive.is_file()]
+        debian = _debian_layers(missing, workplace, report)
+        for recipe in missing:
             image = images[recipe.name]
-            if image.archive.is_file():
-                continue
             began = time.monotonic()
-            layers = [] if recipe.packages is None else _debian_layers(recipe, workplace, report)
+            layers = [] if recipe.packages is None else [*debian[recipe.packages]]
             own = [
                 *SYSTEM,
                 *(Entry(path, mode=0o755, owner=recipe.user) for path in recipe.folders),
@@ -231,39 +232,49 @@ def _debian_key(packages: tuple[str, ...]) -> str:
     return content_key(recipe | {"unused": UNUSED, "alternatives": ALTERNATIVES})
 
 
-def _debian_layers(recipe: Recipe, workplace: Path, report: Report) -> list[Layer]:
-    """BASE, and on it what the image's own packages add."""
-    base = _debian_layer("base", BASE, (), workplace, report)
-    if not recipe.packages:
-        return [base]
-    return [base, _debian_layer(recipe.name, recipe.packages, _read(base.file), workplace, report)]
+def _debian_layers(
+    recipes: Iterable[Recipe], workplace: Path, report: Report
+) -> Mapping[tuple[str, ...], tuple[Layer, ...]]:
+    """By a recipe's packages: BASE, and on it what these packages add."""
+    files = {
+        packages: cache() / "layers" / f"{name}-{_debian_key(packages)}.tar"
+        for name, packages in (("base", BASE), *((each.name, each.packages) for each in recipes if each.packages))
+    }
+    missing = {packages: workplace / file.name for packages, file in files.items() if not file.is_file()}
+    if missing:
+        began = time.monotonic()
+        with ThreadPoolExecutor() as pool:  # they mostly wait for the network
+            for _ in pool.map(_mmdebstrap, missing.values(), missing):
+                pass
+        for packages, raw in missing.items():  # BASE comes first, the others are what differs from it
+            below = set() if packages == BASE else set(_read(files[BASE]))
+            ready = workplace / "layer.tar"
+            write_layer(ready, _without(_read(raw), below))
+            raw.unlink()
+            ready.rename(files[packages])
+            forget_older(files[packages].parent, files[packages].name.rpartition("-")[0])
+        names = ", ".join(package for packages in missing for package in packages)
+        report(f"Debian {RELEASE} packages {names}: {time.monotonic() - began:.0f} s")
+    base = layer(files[BASE])
+    layers = {packages: (base, layer(file)) for packages, file in files.items() if packages != BASE}
+    return {(): (base,), **layers}
 
 
-def _debian_layer(
-    name: str, packages: tuple[str, ...], below: Iterable[Entry], workplace: Path, report: Report
-) -> Layer:
-    target = cache() / "layers" / f"{name}-{_debian_key(packages)}.tar"
-    if not target.is_file():
-        report(f"Debian {RELEASE} packages for {name}: {', '.join(packages)}")
-        raw = workplace / "debian.tar"
-        _mmdebstrap(raw, (*BASE, *packages) if packages != BASE else BASE)
-        there = set(below)
-        entries = [entry for entry in _read(raw) if entry not in there]
-        paths = {entry.path for entry in entries}
-        entries += [
-            Entry(path, link=to)
-            for path, to in ALTERNATIVES.items()
-            if path not in paths and str(Path(path).with_name(to)) in paths
-        ]
-        raw.unlink()
-        ready = workplace / "layer.tar"
-        write_layer(ready, entries)
-        ready.rename(target)
-        forget_older(target.parent, name)
-    return layer(target)
+def _without(entries: Iterable[Entry], below: set[Entry]) -> Iterator[Entry]:
+    """What is not below already, and the links that its set-up would have made."""
+    paths = set()
+    for entry in entries:
+        if entry not in below:
+            paths.add(entry.path)
+            yield entry
+    for path, to in ALTERNATIVES.items():
+        if path not in paths and str(Path(path).with_name(to)) in paths:
+            yield Entry(path, link=to)
 
 
-def _mmdebstrap(target: Path, packages: Iterable[str]) -> None:
+def _mmdebstrap(target: Path, packages: tuple[str, ...]) -> None:
+    """Unpack BASE and `packages` with all they depend on into a tar file."""
+    packages = tuple(dict.fromkeys((*BASE, *packages)))
     command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}", RELEASE, str(target)]
     try:
         done = subprocess.run(
@@ -295,11 +306,12 @@ def _read(archive: Path) -> Iterator[Entry]:
             path = member.name.removeprefix("./").rstrip("/")
             if path in {"", "."} or any(fnmatch.fnmatchcase(path, pattern) for pattern in UNUSED):
                 continue
+            mode = member.mode & 0o1777  # no program of an image needs more rights than its caller
             if member.issym():
                 yield Entry(path, link=member.linkname)
             elif member.isdir():
-                yield Entry(path, mode=member.mode)
+                yield Entry(path, mode=mode)
             elif member.isfile() or member.islnk():  # a hard link becomes a file: its target may sort after it
                 content = tar.extractfile(member)
                 if content is not None:
-                    yield Entry(path, content.read(), mode=member.mode)
+                    yield Entry(path, content.read(), mode=mode)
