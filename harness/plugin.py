@@ -114,12 +114,6 @@ class RunPlugin:
         self.phase = ""
         self.summary: RunSummary | None = None
 
-    def write(self, text: str) -> None:
-        """Text on the terminal, where there is one."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write(text)
-
     # --- selection, order, preflight
 
     @pytest.hookimpl(trylast=True)
@@ -241,92 +235,118 @@ class RunPlugin:
         session.exitstatus = self.summary.exit_code
 
     def _look_again(self) -> dict[type[Fact], Fact]:
-        snapshot = take_snapshot(self._scanner())
+        snapshot = take_snapshot(self.scanner())
         fresh: dict[type[Fact], Fact] = {Snapshot: snapshot}
         if any(isinstance(fact, Nodes) for check in self.run.steady for fact in check.facts):
             fresh[Nodes] = look_at_nodes(self.run.target, snapshot)
         return fresh
 
     def _leftovers(self) -> tuple[str, ...]:
-        return tuple(leftovers(self._disruptor()))
+        return tuple(leftovers(self.disruptor()))
 
     def pytest_unconfigure(self) -> None:
         """Last, when JUnit and Allure have written: the manifest, the page, the screen."""
         if self.summary is not None:
-            publish(self.run, self.summary, self.write)
+            publish(self.run, self.summary)
 
-    # --- what the suites and the fixtures get by name
+    # --- the two identities, and what breaks things
 
-    def _scanner(self) -> Api:
+    def scanner(self) -> Api:
+        """The API as the identity that only reads. Raises Unobservable where preflight got no token."""
         preflight = self.run.preflight
         if preflight is None or preflight.scanner is None:
             blind = preflight.blind if preflight is not None else None
             raise Unobservable(blind or Unseen(Cause.UNREACHABLE, "the API", "preflight did not take place"))
         return preflight.scanner
 
-    def _disruptor(self) -> Api:
-        self._scanner()
+    def disruptor(self) -> Api:
+        """The API as the identity that probes and disrupts. Raises Unobservable where preflight got no token."""
+        self.scanner()
         preflight = self.run.preflight
         if preflight is None or preflight.disruptor is None:
             raise Unobservable(Unseen(Cause.FORBIDDEN, "the disruptor", "no token was asked for in this run"))
         return preflight.disruptor
 
-    @pytest.fixture(scope="session")
-    def target(self) -> Target:
-        """The deployment under verification."""
-        return self.run.target
-
-    @pytest.fixture(scope="session")
-    def run_id(self) -> str:
-        """The run's id: sortable, unique, fit for a Kubernetes label."""
-        return self.run.store.run_id
-
-    @pytest.fixture(scope="session")
-    def progress(self) -> Callable[[str], None]:
-        """Say one line while something is waited for."""
-        return self.run.say
-
-    @pytest.fixture(scope="session")
-    def limits_of(self) -> Callable[[str, str], Limits]:
-        """``limits_of("1.1", "write-gap")["api_write_gap"].value``: limits in force, for how long to look."""
-        return self.run.limits
-
-    @pytest.fixture(scope="session")
-    def scanner(self) -> Api:
-        """The API as the identity that only reads."""
-        return self._scanner()
-
-    @pytest.fixture(scope="session")
-    def disruptor(self) -> Api:
-        """The API as the identity that probes and disrupts."""
-        return self._disruptor()
-
-    @pytest.fixture(scope="session")
-    def inject(self) -> Injector:
-        """``with inject(name, parameters) as fault:`` injects a registered fault and undoes it on every way out."""
+    def injector(self) -> Injector:
+        """What injects the faults of this run; made when the first one is wanted."""
         run = self.run
         if run.injector is None:
             namespace = run.target.identities.namespace
             run.injector = Injector(
                 run=run.store.run_id,
                 target=run.target,
-                journal=Journal(self._disruptor(), namespace),
-                lease=Lease(self._disruptor(), namespace, run.store.run_id),
+                journal=Journal(self.disruptor(), namespace),
+                lease=Lease(self.disruptor(), namespace, run.store.run_id),
                 record=run.store.journal,
                 progress=run.say,
-                may_disrupt=lambda: run.unsafe(self.now.requirement if self.now else "", self.config.option.disrupt),
+                may_disrupt=self._may_disrupt,
             )
         return run.injector
 
-    @pytest.fixture
-    def judge(self, request: pytest.FixtureRequest) -> Callable[..., None]:
-        """``judge(rule, *facts)``: record the facts, run the rule, and pass, fail or stay without a verdict."""
-        outcome = self.outcomes[request.node.nodeid]
+    def _may_disrupt(self) -> Unseen | None:
+        requirement = self.now.requirement if self.now is not None else ""
+        return self.run.unsafe(requirement, self.config.option.disrupt)
 
-        def judge(rule: Rule, *facts: Fact) -> None:
-            self.run.judge(outcome, rule, facts)
 
-        return judge
+def _plugin(request: pytest.FixtureRequest) -> RunPlugin:
+    plugin = request.config.pluginmanager.get_plugin("verify-run")
+    if not isinstance(plugin, RunPlugin):
+        raise pytest.UsageError("this fixture belongs to a run: say which deployment with --target, e.g. --target lab")
+    return plugin
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Target:
+    """The deployment under verification."""
+    return _plugin(request).run.target
+
+
+@pytest.fixture(scope="session")
+def run_id(request: pytest.FixtureRequest) -> str:
+    """The run's id: sortable, unique, fit for a Kubernetes label."""
+    return _plugin(request).run.store.run_id
+
+
+@pytest.fixture(scope="session")
+def progress(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say one line while something is waited for."""
+    return _plugin(request).run.say
+
+
+@pytest.fixture(scope="session")
+def limits_of(request: pytest.FixtureRequest) -> Callable[[str, str], Limits]:
+    """``limits_of("1.1", "write-gap")["api_write_gap"].value``: limits in force, for how long to look."""
+    return _plugin(request).run.limits
+
+
+@pytest.fixture(scope="session")
+def scanner(request: pytest.FixtureRequest) -> Api:
+    """The API as the identity that only reads. Raises Unobservable where preflight got no token."""
+    return _plugin(request).scanner()
+
+
+@pytest.fixture(scope="session")
+def disruptor(request: pytest.FixtureRequest) -> Api:
+    """The API as the identity that probes and disrupts. Raises Unobservable where preflight got no token."""
+    return _plugin(request).disruptor()
+
+
+@pytest.fixture(scope="session")
+def inject(request: pytest.FixtureRequest) -> Injector:
+    """``with inject(name, parameters) as fault:`` injects a registered fault and undoes it on every way out."""
+    return _plugin(request).injector()
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """``judge(rule, *facts)``: record the facts, run the rule, and pass, fail or stay without a verdict."""
+    plugin = _plugin(request)
+    outcome = plugin.outcomes[request.node.nodeid]
+
+    def judge(rule: Rule, *facts: Fact) -> None:
+        plugin.run.judge(outcome, rule, facts)
+
+    return judge
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

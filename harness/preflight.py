@@ -11,6 +11,7 @@ import pytest
 
 from fixtures import access, alerts, control_plane, kubernetes, network
 from fixtures.kubernetes import Access, Api
+from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
 from harness import selection
 from harness.injection import still_broken
@@ -86,9 +87,18 @@ def look(
         blind = [item for item in items if fixture in getattr(item, "fixturenames", ())]
         verbs = ", ".join(str(m) for m in missing)
         say(f"preflight: {fixture} may not {verbs}: {len(blind)} clauses may stay not evaluated")
+    for name in _left_over(found.scanner):
+        say(f"preflight: {name} is left over from an earlier run: `verify restore --target {target.name}` removes it")
     for component in target.emulated:
         say(f"preflight: emulated: {component.component} by {component.by}")
     return found
+
+
+def _left_over(scanner: Api) -> tuple[str, ...]:
+    try:
+        return leftovers(scanner)
+    except Unobservable:  # what may not be listed is said where a check needs it
+        return ()
 
 
 def _kind(item: pytest.Item, catalogue: Catalogue) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def conclude(run: Run, pytest_code: int) -> RunSummary:
     return _summary(run, code)
 
 
-def publish(run: Run, summary: RunSummary, write: Callable[[str], None]) -> None:
+def publish(run: Run, summary: RunSummary) -> None:
     """Write the manifest, then the page; then show the screen."""
     from reports.html import render
     from reports.terminal import show
@@ -42,7 +41,7 @@ def publish(run: Run, summary: RunSummary, write: Callable[[str], None]) -> None
     run.store.finish(summary)
     record = run.store.read()
     render(record, run.catalogue, run.store.path / PAGE)
-    show(record, run.catalogue, write)
+    show(record, run.catalogue)
 
 
 def _summary(run: Run, code: int) -> RunSummary:

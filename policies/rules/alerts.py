@@ -12,9 +12,9 @@ from policies.rules.common import missing
 
 
 def quota_alert(alerts: QuotaAlerts, limits: Limits) -> Iterator[Finding]:
-    """quota-alert: an alert comes in time for a quota used beyond the limit, and none for one used less.
+    """quota-alert: an alert comes in time for a quota used beyond the limit and ends with the use; none comes below.
 
-    The silent one is the control: an alert that always fires says nothing about use.
+    The silent one is the control: an alert that always fires, or stays, says nothing about use.
     """
     use, within = limits["quota_use"], limits["alert_within"]
     if alerts.unseen is not None:
@@ -22,6 +22,8 @@ def quota_alert(alerts: QuotaAlerts, limits: Limits) -> Iterator[Finding]:
         return
     for trial in alerts.beyond:
         yield _beyond(trial, use, within)
+        if trial.fired_after_s is not None:
+            yield _ended(trial, within)
     took = max((t.fired_after_s for t in alerts.beyond if t.fired_after_s is not None), default=0.0)
     for trial in alerts.below:
         yield _below(trial, use, took)
@@ -47,6 +49,14 @@ def _beyond(trial: QuotaAlertTrial, use: Limit, within: Limit) -> Finding:
     if trial.waited_s < within.value:
         return missing(_subject(trial), expected, f"{observed}, and it was not waited for longer", Cause.INVALID)
     return Finding(_subject(trial), expected, observed, False)
+
+
+def _ended(trial: QuotaAlertTrial, within: Limit) -> Finding:
+    subject, expected = f"alert for {trial.namespace}", f"to end with the use, {within.text()}"
+    if trial.ended_after_s is None:
+        return Finding(subject, expected, "still active after the quota had been emptied", False)
+    observed = f"ended {trial.ended_after_s:.1f} s after the quota had been emptied"
+    return Finding(subject, expected, observed, within.allows(trial.ended_after_s))
 
 
 def _below(trial: QuotaAlertTrial, use: Limit, took: float) -> Finding:

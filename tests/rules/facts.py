@@ -327,11 +327,17 @@ def defaults(short: Short) -> Defaults:
 
 
 def quota_alerts(short: Short) -> QuotaAlerts:
-    """``beyond`` and ``below`` are lists of [used %, fired after s or null, waited s]."""
+    """``beyond`` and ``below`` are lists of [used %, fired after s or null, waited s, ended after s (3) or null]."""
     full: dict[str, Any] = {
         side: [
-            {"namespace": f"scratch-{side}", "used_percent": used, "fired_after_s": fired, "waited_s": waited}
-            for used, fired, waited in short.get(side, [])
+            {
+                "namespace": f"scratch-{side}",
+                "used_percent": used,
+                "fired_after_s": fired,
+                "waited_s": waited,
+                "ended_after_s": ended[0] if ended else 3,
+            }
+            for used, fired, waited, *ended in short.get(side, [])
         ]
         for side in ("beyond", "below")
     }
