@@ -258,14 +258,20 @@ def build(names: Iterable[str] | None, report: Report) -> Artifacts:
     """
     chosen = pins().chosen(names)
     artifacts = Artifacts({component.name: component for component in chosen})
-    if not all(component.path().is_file() for component in chosen):
+    if _workplace().exists() or not all(component.path().is_file() for component in chosen):
         with exclusive(report) as lock:
+            if _workplace().exists():  # left by a build that was killed: its lock is free
+                shutil.rmtree(_workplace())
             missing = [component for component in chosen if not component.path().is_file()]
             if missing:
                 _build(missing, report, lock)
     for component in chosen:
-        os.utime(component.path().parent)  # recently used: stays when older ones go
+        os.utime(component.path().parent)  # used last: stays when older ones go
     return artifacts
+
+
+def _workplace() -> Path:
+    return cache() / "build"
 
 
 @contextmanager
@@ -291,9 +297,7 @@ def _build(missing: list[Component], report: Report, lock: int) -> None:
             f"{free:.0f} GB are free at {cache()}, building needs {DISK_GB}; "
             "make room, or point XDG_CACHE_HOME at another disk."
         )
-    workplace = cache() / "build"
-    if workplace.exists():  # of a build that was killed; its lock is free, so nobody uses it
-        shutil.rmtree(workplace)
+    workplace = _workplace()
     (workplace / "tmp").mkdir(parents=True)
     try:
         go: Go | None = None

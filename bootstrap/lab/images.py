@@ -165,11 +165,16 @@ def build_images(artifacts: Artifacts, names: Iterable[str] | None, report: Repo
     if unknown:
         raise LabError(f"There is no image {', '.join(unknown)}; there are {', '.join(each.name for each in RECIPES)}.")
     images = {recipe.name: _image(recipe, artifacts) for recipe in recipes}
-    if not all(image.archive.is_file() for image in images.values()):
+    workplace = cache() / "build-images"
+    if workplace.exists() or not all(image.archive.is_file() for image in images.values()):
         with exclusive(report):
-            _build(recipes, images, artifacts, report)
+            shutil.rmtree(workplace, ignore_errors=True)  # left by a build that was killed
+            try:
+                _build(recipes, images, artifacts, workplace, report)
+            finally:
+                shutil.rmtree(workplace, ignore_errors=True)
     for image in images.values():
-        os.utime(image.archive)  # recently used: stays when older ones go
+        os.utime(image.archive)  # used last: stays when older ones go
     return images
 
 
@@ -190,33 +195,30 @@ def _image(recipe: Recipe, artifacts: Artifacts) -> Image:
     return Image(recipe.name, tag, cache() / "images" / f"{recipe.name}-{key}.tar", recipe.nodes)
 
 
-def _build(recipes: Iterable[Recipe], images: Mapping[str, Image], artifacts: Artifacts, report: Report) -> None:
-    workplace = cache() / "build-images"
-    shutil.rmtree(workplace, ignore_errors=True)  # of a build that was killed
+def _build(
+    recipes: Iterable[Recipe], images: Mapping[str, Image], artifacts: Artifacts, workplace: Path, report: Report
+) -> None:
     for folder in (workplace, cache() / "images", cache() / "layers"):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        missing = [recipe for recipe in recipes if not images[recipe.name].archive.is_file()]
-        debian = _debian_layers(missing, workplace, report)
-        for recipe in missing:
-            image = images[recipe.name]
-            began = time.monotonic()
-            layers = [] if recipe.packages is None else [*debian[recipe.packages]]
-            own = [
-                *SYSTEM,
-                *(Entry(path, mode=0o755, owner=recipe.user) for path in recipe.folders),
-                *(_program(artifacts, name) for name in recipe.programs),
-            ]
-            layers.append(write_layer(workplace / "own.tar", own))
-            ready = workplace / "image.tar"
-            user = str(recipe.user) if recipe.user else ""
-            write_archive(ready, image.ref, layers, entrypoint=recipe.entrypoint, user=user)
-            size = ready.stat().st_size / 1e6
-            ready.rename(image.archive)
-            forget_older(image.archive.parent, recipe.name)
-            report(f"image {image.ref}: {size:.0f} MB, {time.monotonic() - began:.1f} s")
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+    missing = [recipe for recipe in recipes if not images[recipe.name].archive.is_file()]
+    on_debian = [recipe for recipe in missing if recipe.packages is not None]
+    debian = _debian_layers(on_debian, workplace, report) if on_debian else {}
+    for recipe in missing:
+        image = images[recipe.name]
+        began = time.monotonic()
+        layers = [] if recipe.packages is None else [*debian[recipe.packages]]
+        own = [
+            *SYSTEM,
+            *(Entry(path, owner=recipe.user) for path in recipe.folders),
+            *(_program(artifacts, name) for name in recipe.programs),
+        ]
+        layers.append(write_layer(workplace / "own.tar", own))
+        ready = workplace / "image.tar"
+        write_archive(ready, image.ref, layers, entrypoint=recipe.entrypoint, user=str(recipe.user or ""))
+        size = ready.stat().st_size / 1e6
+        ready.rename(image.archive)
+        forget_older(image.archive.parent, recipe.name)
+        report(f"image {image.ref}: {size:.0f} MB, {time.monotonic() - began:.1f} s")
 
 
 def _program(artifacts: Artifacts, name: str) -> Entry:
