@@ -1,6 +1,8 @@
 # Shared by the layers' install.sh. Needs CONTEXT, WAIT and the values, which bootstrap/run.sh exports.
 # shellcheck shell=bash
 set -euo pipefail
+# An error within $(...) is an error too.
+shopt -s inherit_errexit
 : "${CONTEXT:?run the layer through bootstrap/run.sh}" "${WAIT:?run the layer through bootstrap/run.sh}"
 
 kube() { kubectl --context "$CONTEXT" "$@"; }

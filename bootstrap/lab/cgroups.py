@@ -17,26 +17,33 @@ from bootstrap.lab.layout import NAME
 from bootstrap.lab.waiting import wait_until
 
 KUBELET_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids")
+MOUNT_OPTIONS = {"rw", "ro", "relatime", "noatime", "nosuid", "nodev", "noexec", "xattr", "seclabel", "clone_children"}
+"""What stands beside the controllers' names in the options of a cgroup mount."""
 END_TIMEOUT_S = 20.0
 """SIGKILL is certain, but a process in the middle of disk writes ends only after them."""
 
 
 @cache
 def hierarchies() -> dict[str, Path]:
-    """Mounted cgroup hierarchies: controller name to mount point; the one key "unified" on a cgroup v2 machine."""
+    """Mounted cgroup hierarchies: controller name to mount point, and "unified" for that of cgroup v2.
+
+    A machine may have v1 alone, v2 alone, or both, v2 then without controllers.
+    """
     found: dict[str, Path] = {}
-    unified: Path | None = None
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, point, kind, options, *_ = line.split()
         if kind == "cgroup":
             for option in options.split(","):
-                if option in {*KUBELET_CONTROLLERS, "devices", "freezer", "blkio", "hugetlb", "name=systemd"}:
+                if option not in MOUNT_OPTIONS and not option.startswith("release_agent="):
                     found.setdefault(option, Path(point))
         elif kind == "cgroup2":
-            unified = Path(point)
-    if "memory" in found:
-        return found
-    return {"unified": unified} if unified else {}
+            found.setdefault("unified", Path(point))
+    return found
+
+
+def version_2() -> bool:
+    """Whether the controllers are those of cgroup v2."""
+    return "memory" not in hierarchies()
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Cgroup:
         for controller, point in hierarchies().items():
             path = point
             for part in Path(self.name).parts:
-                if controller == "unified":
+                if controller == "unified" and version_2():
                     wanted = " ".join(f"+{c}" for c in ("cpu", "cpuset", "memory", "pids"))
                     (path / "cgroup.subtree_control").write_text(wanted)
                 parent, path = path, path / part
@@ -120,7 +127,7 @@ class Cgroup:
     def cpu_seconds(self) -> float:
         """Processor time used by the group and below since it was made."""
         try:
-            if "unified" in hierarchies():
+            if version_2():
                 for line in (self.path("unified") / "cpu.stat").read_text().splitlines():
                     if line.startswith("usage_usec "):
                         return int(line.split()[1]) / 1e6

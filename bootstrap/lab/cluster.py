@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from bootstrap.lab import api, build, endpoint, images, layers, machine, network, node, packages, pki, preflight
+from bootstrap.lab import api, build, endpoint, images, layers, machine, network, node, packages, pki, preflight, store
 from bootstrap.lab.cgroups import LAB, node_group
 from bootstrap.lab.commands import SYSTEM_PATH, run
 from bootstrap.lab.errors import LabError
@@ -64,7 +64,7 @@ Presence = Literal["absent", "unfinished", "made"]
 def alone() -> Iterator[None]:
     """Hold the lab's lock: one command at a time changes it."""
     cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "lock").open("a+") as lock:
+    with (cache() / "lab.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -154,6 +154,9 @@ def _make(progress: Progress) -> None:
         for each_node in NODES:
             node.prepare(each_node, loaded["pause"].ref)
         network.create_bridge()
+    with progress.step("images unpacked once, shared by all nodes"):
+        store.unpack([image.archive for image in loaded.values()])
+        each(NODES, store.share)
     with progress.step("six nodes: namespaces, containerd, sshd"):
         each(NODES, _boot)
     with progress.step("certificates, kubeconfigs and static pods by kubeadm"):
@@ -161,8 +164,6 @@ def _make(progress: Progress) -> None:
         _credentials()
         endpoint.prepare()
         endpoint.ensure()
-    with progress.step("images loaded where they are needed"):
-        each(NODES, lambda each_node: node.load_images(each_node, _archives(each_node, loaded.values())))
     with progress.step("kubelets; three etcd members, API servers, controller managers, schedulers"):
         each(NODES, lambda each_node: node.start_service(each_node, "kubelet"))
         for address in (*(each_node.address for each_node in CONTROL_PLANE), BRIDGE_ADDRESS):
@@ -215,7 +216,6 @@ def _control_plane_settings(etcd_tag: str) -> None:
                 cluster_domain=CLUSTER_DOMAIN,
                 endpoint=f"{BRIDGE_ADDRESS}:{API_PORT}",
                 etcd_cluster=",".join(f"{other.name}=https://{other.address}:2380" for other in CONTROL_PLANE),
-                etcd_servers=",".join(f"https://{other.address}:2379" for other in CONTROL_PLANE),
                 etcd_version=etcd_tag,
                 kubernetes_version=KUBERNETES_VERSION,
                 repository=IMAGE_REPOSITORY,
@@ -286,11 +286,6 @@ def _credentials() -> None:
     operator = pki.issue(authority, "finbot-lab-operator", ("kubeadm:cluster-admins",))
     write(api.OPERATOR, operator.certificate + operator.key, 0o600)
     pki.write_kubeconfig(KUBECONFIG, authority, "finbot-lab-operator", operator)
-
-
-def _archives(each_node: Node, loaded: Iterable[images.Image]) -> list[Path]:
-    roles = {"all", "control-plane" if each_node.control_plane else "workers"}
-    return [image.archive for image in loaded if image.nodes in roles]
 
 
 def _wait_for_api(address: str) -> None:
@@ -395,20 +390,16 @@ def _wait_for_workloads() -> None:
 
 def _repair(progress: Progress) -> None:
     """Bring back what does not run; nothing else is touched."""
-    dead = [each_node for each_node in NODES if node.process_1(each_node) is None]
+    # With its cable a node loses the pod network on top of it; starting it again is simpler than mending that.
+    dead = [n for n in NODES if node.process_1(n) is None or not network.plugged_in(n)]
     if dead:
         machine.tune()
         with progress.step(f"nodes started again on their disks: {', '.join(n.name for n in dead)}"):
             network.create_bridge()
             each(dead, _revive)
-    unplugged = [each_node for each_node in NODES if not network.connected(each_node)]
-    if unplugged:
-        with progress.step(f"cables plugged in: {', '.join(n.name for n in unplugged)}"):
-            network.create_bridge()
-            for each_node in unplugged:
-                pid = node.process_1(each_node)
-                if pid is not None:
-                    network.connect(each_node, pid)
+    mended = network.raise_links(NODES)
+    if mended:
+        progress.say(f"cables put back on the bridge: {', '.join(mended)}")
     for each_node in NODES:
         for service in node.SERVICES:
             if service not in node.services(each_node):

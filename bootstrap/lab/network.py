@@ -10,6 +10,7 @@ from pathlib import Path
 from bootstrap.lab.commands import run
 from bootstrap.lab.layout import BRIDGE, BRIDGE_ADDRESS, NODE_NETWORK, Node
 
+IFF_UP = 1
 PREFIX = ipaddress.ip_network(NODE_NETWORK).prefixlen
 
 
@@ -67,5 +68,21 @@ def connect(node: Node, pid: int) -> None:
     )
 
 
-def connected(node: Node) -> bool:
+def plugged_in(node: Node) -> bool:
+    """Whether the bridge's end of the node's cable is there."""
     return link_exists(node.link)
+
+
+def raise_links(nodes: tuple[Node, ...]) -> list[str]:
+    """Put cables back on the bridge and up, where someone took them off or down; returns the names of their nodes."""
+    create_bridge()
+    mended = []
+    for node in nodes:
+        link = Path("/sys/class/net", node.link)
+        if not link.exists():
+            continue
+        on_bridge = (link / "master").exists() and (link / "master").resolve().name == BRIDGE
+        if not on_bridge or not int((link / "flags").read_text(), 16) & IFF_UP:
+            run("ip", "link", "set", node.link, "master", BRIDGE, "up")
+            mended.append(node.name)
+    return mended

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
-from collections.abc import Iterable
 from pathlib import Path
 
 from bootstrap.lab import network
@@ -18,7 +16,6 @@ from bootstrap.lab.layout import (
     BRIDGE_ADDRESS,
     CLUSTER_DNS,
     CLUSTER_DOMAIN,
-    FIRST,
     HERE,
     NAME,
     NODES,
@@ -36,7 +33,6 @@ BOOT_TIMEOUT_S = 20.0
 CONTAINERD_TIMEOUT_S = 60.0
 SSH_TIMEOUT_S = 20.0
 PORT_TIMEOUT_S = 1.0
-IMPORT_TIMEOUT_S = 300.0
 
 
 def init_group(node: Node) -> Cgroup:
@@ -178,28 +174,3 @@ def wait_for_ssh(node: Node) -> None:
         return (True if answers_ssh(node) else None), f"no greeting from {node.address}:22"
 
     wait_until(greets, SSH_TIMEOUT_S, f"sshd of {node.name}", interval_s=0.1, hint=f"See {node.log / 'sshd.log'}.")
-
-
-def load_images(node: Node, archives: Iterable[Path]) -> None:
-    """Import image archives of this machine into the node's containerd."""
-    for archive in archives:
-        inside = node.root / "srv" / archive.name
-        try:
-            os.link(archive, inside)
-        except OSError:  # another disk
-            shutil.copyfile(archive, inside)
-        try:
-            enter(node, "ctr", "-n", "k8s.io", "images", "import", f"/srv/{archive.name}", timeout_s=IMPORT_TIMEOUT_S)
-        finally:
-            inside.unlink()
-
-
-def shut_down(node: Node) -> None:
-    """End everything that runs in the node. Its disk stays."""
-    group = node_group(node.name)
-    if group.exists():
-        group.end()
-
-
-def is_first(node: Node) -> bool:
-    return node == FIRST

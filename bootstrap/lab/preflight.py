@@ -8,8 +8,8 @@ import shutil
 import socket
 from pathlib import Path
 
-from bootstrap.lab import network
-from bootstrap.lab.cgroups import KUBELET_CONTROLLERS, hierarchies
+from bootstrap.lab import build, network
+from bootstrap.lab.cgroups import KUBELET_CONTROLLERS, hierarchies, version_2
 from bootstrap.lab.commands import run
 from bootstrap.lab.errors import LabError, UnfitError
 from bootstrap.lab.layout import (
@@ -22,14 +22,12 @@ from bootstrap.lab.layout import (
     cache,
 )
 
-GO_AT_LEAST = (1, 24)
-"""Older ones cannot fetch the newer toolchain that the pins name."""
+GO_AT_LEAST = (1, 21)
+"""Older ones cannot fetch the toolchain that the pins name."""
 MEMORY_AT_LEAST_GIB = 8
 """The lab takes up to 6 GiB; building it takes about as much while no lab runs."""
 STATE_DISK_GIB = 8
 """Images and container disks of six nodes."""
-BUILD_DISK_GIB = 30
-"""25 GB at the peak of a cold build, and what it leaves."""
 GIB = 1 << 30
 
 
@@ -56,14 +54,14 @@ def _identity() -> list[str]:
 
 def _go() -> list[str]:
     if shutil.which("go") is None:
-        return ["Go is missing, and Kubernetes must be built; install Go 1.26 or newer and put it on PATH."]
+        return ["Go is missing, and Kubernetes must be built; install Go from https://go.dev/dl and put it on PATH."]
     said = run("go", "env", "GOVERSION").strip()
     try:
         found = tuple(int(part) for part in said.removeprefix("go").split("-")[0].split(".")[:2])
     except ValueError:
-        return [f"`go env GOVERSION` says {said!r}, which is no release; install Go 1.26 or newer."]
+        return [f"`go env GOVERSION` says {said!r}, which is no release; install Go 1.21 or newer."]
     if found < GO_AT_LEAST:
-        return [f"Go {said} is too old to build the lab; install Go 1.26 or newer and put it first on PATH."]
+        return [f"Go {said} is too old to build the lab; install Go 1.21 or newer and put it first on PATH."]
     return []
 
 
@@ -78,7 +76,7 @@ def _memory() -> list[str]:
 
 def _disk(building: bool) -> list[str]:
     problems = []
-    wanted = [(STATE, STATE_DISK_GIB), *([(cache(), BUILD_DISK_GIB)] if building else [])]
+    wanted = [(STATE, STATE_DISK_GIB), *([(cache(), build.DISK_GB)] if building else [])]
     for path, need in wanted:
         there = path
         while not there.exists():
@@ -96,7 +94,7 @@ def _kernel() -> list[str]:
         problems.append("The kernel has no overlayfs; load the module `overlay` or use a kernel with it.")
     if not Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists() and _load("br_netfilter"):
         problems.append("The kernel does not filter bridged traffic; load the module `br_netfilter`.")
-    if hierarchies() and "unified" not in hierarchies():
+    if hierarchies() and not version_2():
         missing = [name for name in KUBELET_CONTROLLERS if name not in hierarchies()]
         if missing:
             problems.append(f"The cgroup controllers {', '.join(missing)} are missing; mount them in /sys/fs/cgroup.")

@@ -5,8 +5,12 @@ cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR source=../../lib.sh
 . ../../lib.sh
 
-for NAMESPACE in $ENVIRONMENTS; do
-  export NAMESPACE
-  render environment.yaml
-  echo ---
-done | cat - verify-system.yaml | apply
+objects=$(
+  for NAMESPACE in $ENVIRONMENTS; do
+    export NAMESPACE
+    render environment.yaml
+    echo ---
+  done
+  cat verify-system.yaml
+)
+apply <<<"$objects"

@@ -6,16 +6,19 @@ cd "$(dirname "$0")"
 . ../../lib.sh
 
 namespaces=$(kube get namespaces -l 'app.kubernetes.io/managed-by!=finbot-verify' -o jsonpath='{.items[*].metadata.name}')
-for NAMESPACE in $namespaces; do
-  export NAMESPACE
-  case " $ENVIRONMENTS " in
-    *" $NAMESPACE "*) PREFIX=ENVIRONMENT ;;
-    *) if [[ $NAMESPACE == kube-system ]]; then PREFIX=SYSTEM; else PREFIX=SMALL; fi ;;
-  esac
-  for value in REQUESTS_CPU REQUESTS_MEMORY LIMITS_CPU LIMITS_MEMORY PODS; do
-    from=${PREFIX}_$value
-    declare "$value=${!from}"
+objects=$(
+  for NAMESPACE in $namespaces; do
+    export NAMESPACE
+    case " $ENVIRONMENTS " in
+      *" $NAMESPACE "*) PREFIX=ENVIRONMENT ;;
+      *) if [[ $NAMESPACE == kube-system ]]; then PREFIX=SYSTEM; else PREFIX=SMALL; fi ;;
+    esac
+    for value in REQUESTS_CPU REQUESTS_MEMORY LIMITS_CPU LIMITS_MEMORY PODS; do
+      from=${PREFIX}_$value
+      declare "$value=${!from}"
+    done
+    render quota.yaml
+    echo ---
   done
-  render quota.yaml
-  echo ---
-done | apply
+)
+apply <<<"$objects"

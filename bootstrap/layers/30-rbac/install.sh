@@ -5,13 +5,14 @@ cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR source=../../lib.sh
 . ../../lib.sh
 
-{
+objects=$(
   cat scanner.yaml disruptor.yaml
   for NAMESPACE in $APPLICATION_NAMESPACES; do
     export NAMESPACE
     render application.yaml
   done
-} | apply
+)
+apply <<<"$objects"
 
 # The Secret's value is made once and never written anywhere else, command lines included.
 for NAMESPACE in $APPLICATION_NAMESPACES; do

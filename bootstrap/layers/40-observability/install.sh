@@ -8,9 +8,12 @@ cd "$(dirname "$0")"
 # Pods are started anew when their settings change, not only when their images do.
 SETTINGS=$(cat prometheus-config.yaml alertmanager.yaml | sha256sum | cut -c1-16)
 export SETTINGS
-for file in metrics-server.yaml kube-state-metrics.yaml prometheus-config.yaml prometheus.yaml alertmanager.yaml; do
-  render "$file"
-  echo ---
-done | apply
+objects=$(
+  for file in metrics-server.yaml kube-state-metrics.yaml prometheus-config.yaml prometheus.yaml alertmanager.yaml; do
+    render "$file"
+    echo ---
+  done
+)
+apply <<<"$objects"
 ready kube-system deployment/metrics-server deployment/kube-state-metrics
 ready monitoring deployment/prometheus deployment/alertmanager
