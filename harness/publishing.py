@@ -73,7 +73,7 @@ def _summary(run: Run, code: int) -> RunSummary:
         command=tuple(sys.argv),
         commit=commit(ROOT),
         versions={
-            "api-server": run.preflight.version if run.preflight else "",
             **versions(),
+            "kubernetes": run.preflight.version if run.preflight else "",  # the cluster's, not the client package's
         },
     )
