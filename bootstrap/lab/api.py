@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from datetime import datetime
 from functools import cache
 from http.client import HTTPException, HTTPSConnection
 from typing import Any
@@ -75,6 +76,12 @@ def nodes_not_ready(expected: set[str]) -> list[str]:
         if ready["status"] != "True":
             late.append(f"{name} ({str(ready.get('message', ''))[:120]})")
     return late
+
+
+def heartbeats() -> dict[str, datetime]:
+    """When each node's kubelet was last heard of (UTC), by node."""
+    leases = get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")["items"]
+    return {item["metadata"]["name"]: datetime.fromisoformat(item["spec"]["renewTime"]) for item in leases}
 
 
 def workloads_not_ready() -> list[str]:

@@ -8,9 +8,10 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -172,7 +173,7 @@ def _make(progress: Progress) -> None:
         _apply_manifests(loaded)
         _wait_for_nodes(label=True)
     layers.write_image_values({name: image.ref for name, image in loaded.items()})
-    write(COMPLETE, "The cluster was Ready once; `verify lab up` repairs it from here on.\n")
+    write(COMPLETE, recipe())
     _finish(progress, layers_too=True)
     progress.done(f"The lab is up: export KUBECONFIG={KUBECONFIG}")
 
@@ -330,7 +331,8 @@ def kubectl(*arguments: str, stdin: str | None = None, kubeconfig: Path = KUBECO
     )
 
 
-def _wait_for_nodes(*, label: bool) -> None:
+def _wait_for_nodes(*, label: bool, heard_since: Mapping[str, datetime] | None = None) -> None:
+    """Wait until all nodes are Ready. `heard_since`: what is known of a node from before that time does not count."""
     labelled: set[str] = set() if label else {each_node.name for each_node in NODES}
 
     def ready() -> tuple[bool | None, str]:
@@ -341,6 +343,9 @@ def _wait_for_nodes(*, label: bool) -> None:
                     _label(each_node)
                     labelled.add(each_node.name)
             late = api.nodes_not_ready({each_node.name for each_node in NODES})
+            if heard_since:
+                heard = api.heartbeats()
+                late += [f"{name} (not heard of yet)" for name, since in heard_since.items() if heard[name] < since]
         except api.UnansweredError as error:
             return None, str(error)
         return (None, ", ".join(late)) if late else (True, "")
@@ -391,6 +396,7 @@ def _wait_for_workloads() -> None:
 def _repair(progress: Progress) -> None:
     """Bring back what does not run; nothing else is touched."""
     # With its cable a node loses the pod network on top of it; starting it again is simpler than mending that.
+    began = datetime.now(UTC)
     dead = [n for n in NODES if node.process_1(n) is None or not network.plugged_in(n)]
     if dead:
         machine.tune()
@@ -413,11 +419,13 @@ def _repair(progress: Progress) -> None:
         each([n for n in NODES if n.name in quiet], node.wait_for_ssh)
     for address in (*(each_node.address for each_node in CONTROL_PLANE), BRIDGE_ADDRESS):
         _wait_for_api(address)
-    _wait_for_nodes(label=False)
+    _wait_for_nodes(label=False, heard_since={n.name: began for n in dead})
     if not layers.applied():
         _finish(progress, layers_too=True)
     else:
         _wait_for_workloads()
+    if COMPLETE.read_text() != recipe():
+        progress.say("This lab was made from another version of its recipe; `verify lab down` and `up` renew it.")
     progress.done(f"The lab is up: export KUBECONFIG={KUBECONFIG}")
 
 
@@ -432,9 +440,12 @@ def _revive(each_node: Node) -> None:
 
 
 def recipe() -> str:
-    """Digest of what the lab is made from, to see whether a running lab is of this checkout."""
+    """Digest of what a lab is made from: pins, settings, manifests, scripts.
+
+    Changed layers are applied to a running lab, a changed recipe is only told.
+    """
     digest = hashlib.sha256()
-    for path in sorted(HERE.rglob("*")):
-        if path.suffix in {".yaml", ".toml", ".cfg", ".sh", ".sum", ".mod"} or path.name in {"Corefile", "sshd_config"}:
-            digest.update(path.read_bytes())
+    for path in (HERE / "components.toml", *HERE.glob("*.sh"), *HERE.glob("config/**/*"), *HERE.glob("manifests/*")):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

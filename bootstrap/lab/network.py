@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from bootstrap.lab.commands import run
 from bootstrap.lab.layout import BRIDGE, BRIDGE_ADDRESS, NODE_NETWORK, Node
 
 IFF_UP = 1
+GUARD = (("-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP"), ("-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"))
+"""Rules of the chain FORWARD, as `iptables -S` prints them."""
 PREFIX = ipaddress.ip_network(NODE_NETWORK).prefixlen
 
 
@@ -45,10 +48,34 @@ def create_bridge() -> None:
         run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "addr", "replace", f"{BRIDGE_ADDRESS}/{PREFIX}", "brd", "+", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
+    guard()
+
+
+def guard() -> None:
+    """Let the nodes' traffic pass the machine's own firewall, and nothing of it leave the machine.
+
+    Only where the machine forwards or filters forwarded packets; where it does not, no rule is needed.
+    """
+    forwards = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+    if not forwards and run("iptables", "-S", "FORWARD").split() == ["-P", "FORWARD", "ACCEPT"]:
+        return
+    for rule in GUARD:
+        if run("iptables", "-S", "FORWARD").find(" ".join(rule)) < 0:
+            run("iptables", "-I", "FORWARD", *rule)
+
+
+def _unguard() -> None:
+    """Take the rules of `guard` away."""
+    present = run("iptables", "-S", "FORWARD")
+    for rule in GUARD:
+        if " ".join(rule) in present:
+            run("iptables", "-D", "FORWARD", *rule)
 
 
 def remove_links(nodes: tuple[Node, ...]) -> None:
-    """Take all the lab's links off the machine."""
+    """Take all the lab's links, and the rules for them, off the machine."""
+    if shutil.which("iptables"):
+        _unguard()
     for name in (*(node.link for node in nodes), BRIDGE):
         if link_exists(name):
             run("ip", "link", "delete", name)

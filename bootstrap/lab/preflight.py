@@ -153,7 +153,7 @@ def _ports() -> list[str]:
                     if error.errno in {13, 99}:
                         continue
                     who = "UDP" if kind is socket.SOCK_DGRAM else "TCP"
-                    if not _only_other_addresses(port, kind):
+                    if not only_other_addresses(port, kind):
                         problems.append(
                             f"{who} port {port}, needed for {what}, is taken on all addresses; "
                             f"`ss -lnp 'sport = :{port}'` shows by whom. End that program or bind it to one address."
@@ -161,7 +161,7 @@ def _ports() -> list[str]:
     return problems
 
 
-def _only_other_addresses(port: int, kind: socket.SocketKind) -> bool:
+def only_other_addresses(port: int, kind: socket.SocketKind) -> bool:
     """Whether the port is held on single addresses only, which leaves it free on the bridge."""
     table = "udp" if kind is socket.SOCK_DGRAM else "tcp"
     holders = []
