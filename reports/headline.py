@@ -48,12 +48,20 @@ def headline(record: RunRecord, catalogue: Catalogue) -> Headline:
     if unseen:
         title = f"Nothing seen is wrong, but {_count(len(unseen), 'clause')} could not be evaluated"
         return Headline(Verdict.not_evaluated, title, f"What was not seen may hold or not. {still_open}")
-    if all(state.verdict is Verdict.passed for state in checked):
-        title = (
-            "The requirement checked holds" if len(checked) == 1 else f"All {len(checked)} requirements checked hold"
-        )
-        return Headline(Verdict.passed, title, f"{_count(len(over.wanted), 'clause')} judged. {still_open}")
-    title = f"All {_count(len(over.wanted), 'clause')} checked hold"
+    manual = [state for state in over.wanted if state.verdict is Verdict.manual]
+    if manual:
+        title = f"Nothing seen is wrong, and {_count(len(manual), 'clause')} waits for a person"
+        return Headline(Verdict.manual, title.replace("clauses waits", "clauses wait"), still_open)
+    applying = [state for state in checked if state.verdict is not Verdict.not_applicable]
+    if not applying:
+        title = "Nothing that was checked applies to this deployment"
+        return Headline(Verdict.not_applicable, title, f"The target gives the reasons. {still_open}")
+    judged = sum(state.verdict is Verdict.passed for state in over.wanted)
+    if all(state.verdict is Verdict.passed for state in applying):
+        many = len(applying)
+        title = "The requirement checked holds" if many == 1 else f"All {many} requirements checked hold"
+        return Headline(Verdict.passed, title, f"{_count(judged, 'clause')} judged. {still_open}")
+    title = "The clause checked holds" if judged == 1 else f"All {judged} clauses checked hold"
     return Headline(Verdict.passed, title, f"Other clauses of the same requirements were left out. {still_open}")
 
 
@@ -71,7 +79,7 @@ def _count(number: int, one: str) -> str:
 def duration(took: timedelta) -> str:
     """``4.2 s``, ``2 min 14 s``, ``1 h 3 min``."""
     seconds = took.total_seconds()
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -22,7 +22,7 @@ from policies.framework import Framework, load_framework
 from policies.limits import Limit
 from reports.headline import Headline, duration, headline, remedy_lines
 from reports.markup import Html, join, tag
-from reports.model import Manifest, RunRecord, Verdict
+from reports.model import ClauseResult, Manifest, RunRecord, Verdict
 from reports.overview import ClauseState, GroupState, RequirementState, look, overview
 from reports.store import PAGE, RunStore, StoreError, write_whole
 from reports.timeline import timeline
@@ -38,6 +38,7 @@ WORDS: Final[dict[str, str]] = {
     "failed": "broken",
     "error": "check broke",
     "not_evaluated": "not evaluated",
+    "partly": "partly judged",
     "no_check": "no check yet",
     "not_selected": "left out",
     "not_reached": "not reached",
@@ -56,6 +57,7 @@ ICONS: Final[dict[str, str]] = {
     "failed": "M4 4l8 8M12 4l-8 8",
     "error": "M8 2.5v7M8 12.6v.9",
     "not_evaluated": "M5.4 5.6a2.6 2.6 0 1 1 3.9 2.3c-.9.5-1.3 1-1.3 2M8 12.6v.9",
+    "partly": "M8 3a5 5 0 0 0 0 10zM8 3a5 5 0 0 1 0 10",
     "no_check": "M8 3.2a4.8 4.8 0 1 0 .01 0",
     "not_selected": "M4 8h8",
     "not_reached": "M5.5 3.5v9M10.5 3.5v9",
@@ -219,7 +221,6 @@ class _Page:
         lines = remedy_lines(result.message) if result else ()
         prefix = f"{state.requirement.id} {state.clause.slug} · "
         first = lines[0][0].removeprefix(prefix) if lines else state.clause.statement
-        more = f" And {len(lines) - 1} more." if len(lines) > 1 else ""
         remedy = next((remedy for _, remedy in lines if remedy), "")
         return tag(
             "li",
@@ -231,7 +232,8 @@ class _Page:
                 state.clause.statement,
                 class_="what",
             ),
-            tag("p", first, more, class_="seen"),
+            tag("p", first, class_="seen"),
+            tag("p", f"And {len(lines) - 1} more.", class_="note") if len(lines) > 1 else None,
             tag("p", tag("b", "To mend it: "), remedy, class_="remedy") if remedy else None,
             class_=f"v-{look(state)}",
         )
@@ -355,29 +357,19 @@ class _Page:
                 tag("p", seen.removeprefix(f"{result.requirement} {result.clause} · "), class_="seen")
                 for seen, _ in lines
             ]
-        if state.verdict is Verdict.failed or any(finding.ok is None for finding in result.findings):
-            general = self.catalogue.remedy(result.requirement, result.clause)
-            own = dict.fromkeys(f.remedy for f in result.findings if f.ok is not True and f.remedy)
-            if state.verdict is Verdict.failed and not all(f.remedy for f in result.findings if f.ok is False):
-                own[general] = None
-            parts += [
-                tag("p", tag("b", "To mend it: "), remedy, class_="remedy") for remedy in list(own)[:MOST_REMEDIES]
-            ]
+        parts += self.remedies(state)
         parts += self.drawings(state)
-        parts += _findings(result.findings)
-        took = duration(result.ended - result.started)
-        digests = [tag("code", digest[:12], title=f"facts/{digest}.json.gz") for digest in result.facts]
-        parts.append(
-            tag(
-                "p",
-                f"Judged in {took}",
-                join(" by ", tag("code", result.rule)) if result.rule else None,
-                join(" on ", "fact " if len(digests) == 1 else "facts ", _separated(digests)) if digests else None,
-                ".",
-                class_="provenance",
-            )
-        )
-        return join(*parts)
+        return join(*parts, *_findings(result.findings, _provenance(result)))
+
+    def remedies(self, state: ClauseState) -> Iterator[Html]:
+        """What to do: where a rule knows better for a subject than the catalogue, its words, each once."""
+        findings = state.result.findings if state.result else ()
+        broken = state.verdict is Verdict.failed
+        telling = [f for f in findings if f.ok is (False if broken else None)]
+        general = self.catalogue.remedy(state.requirement.id, state.clause.slug) if broken else ""
+        for remedy in list(dict.fromkeys(f.remedy or general for f in telling))[:MOST_REMEDIES]:
+            if remedy:
+                yield tag("p", tag("b", "To mend it: " if broken else "To see it: "), remedy, class_="remedy")
 
     def drawings(self, state: ClauseState) -> Iterator[Html]:
         """The timeline, under the clause whose limit it shows; other clauses judge the same observation."""
@@ -580,7 +572,7 @@ def _filter(counts: dict[str, int], total: int) -> Html:
     return tag("div", *buttons, class_="filter", role="group", aria_label="Show only")
 
 
-def _findings(findings: Sequence[Finding]) -> Iterator[Html]:
+def _findings(findings: Sequence[Finding], provenance: Html) -> Iterator[Html]:
     """What is broken first, then what could not be seen, then what holds; folded where it is much."""
     telling = [f for f in findings if f.ok is False] + [f for f in findings if f.ok is None]
     holding = [f for f in findings if f.ok is True]
@@ -591,7 +583,22 @@ def _findings(findings: Sequence[Finding]) -> Iterator[Html]:
     if len(findings) == len(holding) == 1:
         yield _finding_table(holding)
     elif holding:
-        yield _fold(_hold(len(holding)), _finding_table(holding, MOST_HOLDING))
+        table = _finding_table(holding, MOST_HOLDING)
+        yield _fold(_hold(len(holding)), table if telling else join(table, provenance))
+    if telling or len(holding) <= 1:
+        yield provenance
+
+
+def _provenance(result: ClauseResult) -> Html:
+    digests = [tag("code", digest[:12], title=f"facts/{digest}.json.gz") for digest in result.facts]
+    return tag(
+        "p",
+        f"Judged in {duration(result.ended - result.started)}",
+        join(" by ", tag("code", result.rule)) if result.rule else None,
+        join(" on ", "fact " if len(digests) == 1 else "facts ", _separated(digests)) if digests else None,
+        ".",
+        class_="provenance",
+    )
 
 
 def _hold(number: int) -> str:

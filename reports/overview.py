@@ -174,14 +174,17 @@ def exit_code(record: RunRecord, catalogue: Catalogue) -> int:
         return EXIT_INTERRUPTED
     if not record.results:
         return EXIT_NOTHING
-    return EXIT_NOT_EVALUATED if Verdict.not_evaluated in verdicts else EXIT_PASSED
+    return EXIT_NOT_EVALUATED if verdicts & {Verdict.not_evaluated, Verdict.manual} else EXIT_PASSED
 
 
 def look(state: ClauseState | RequirementState) -> str:
     """Which look (a colour, a mark and a word) a state has: its verdict's, or a calmer one where no test spoke."""
-    if state.verdict is Verdict.not_evaluated:
-        return _CALM.get(state.cause or Cause.INVALID, Verdict.not_evaluated.value)
-    return state.verdict.value
+    if state.verdict is not Verdict.not_evaluated:
+        return state.verdict.value
+    calm = _CALM.get(state.cause or Cause.INVALID)
+    if calm is None:
+        return Verdict.not_evaluated.value
+    return "partly" if isinstance(state, RequirementState) and not state.open else calm
 
 
 def _without_result(manifest: Manifest | None, requirement: Requirement, clause: Clause) -> tuple[Cause, bool]:

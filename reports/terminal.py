@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -25,6 +24,7 @@ MARKS: Final[dict[str, tuple[str, str, str]]] = {  # mark, colour, word
     "failed": ("✗", "bold red", "broken"),
     "error": ("!", "bold magenta", "check broke"),
     "not_evaluated": ("?", "yellow", "not evaluated"),
+    "partly": ("◐", "yellow", "partly judged"),
     "no_check": ("·", "bright_black", "no check yet"),
     "not_selected": ("-", "bright_black", "left out"),
     "not_reached": ("‖", "bright_black", "not reached"),
@@ -67,9 +67,16 @@ def _parts(record: RunRecord, catalogue: Catalogue, over: Overview) -> Iterator[
     yield from _tasks("What is broken, and how to mend it", broken)
     yield from _tasks("What could not be evaluated, and why", [c for c in over.clauses if _unseen(c)])
     yield Text()
-    report = Path(os.path.relpath(Path(record.path) / PAGE))
-    yield Text.assemble(("report ", "bright_black"), str(report))
+    report = Text.assemble(("report ", "bright_black"), _nearest(Path(record.path) / PAGE))
+    report.no_wrap, report.overflow = True, "ignore"  # a path cut in two cannot be copied
+    yield report
     yield Text.assemble(("next   ", "bright_black"), _next(record, over))
+
+
+def _nearest(path: Path) -> str:
+    """The path from here where it lies below, else the whole of it."""
+    whole = path.resolve()
+    return str(whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole)
 
 
 def _unseen(state: ClauseState) -> bool:

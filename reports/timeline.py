@@ -52,14 +52,14 @@ def timeline(outage: ControlPlaneOutage, limit: Limit | None) -> Html:
 
 
 def _legend() -> Html:
-    return tag(
-        "p",
-        tag("span", class_="key key-ack"), "write acknowledged ",
-        tag("span", class_="key key-fail"), "write failed ",
-        tag("span", class_="key key-fault"), "fault in force ",
-        tag("span", class_="key key-gap"), "no acknowledgement",
-        class_="legend",
-    )  # fmt: skip
+    keys = {
+        "ack": "write acknowledged",
+        "fail": "write failed",
+        "fault": "fault in force",
+        "gap": "no acknowledgement",
+    }
+    items = [tag("span", tag("span", class_=f"key key-{name}"), f" {words}") for name, words in keys.items()]
+    return tag("p", *items, class_="legend")
 
 
 class _Scale:
@@ -84,10 +84,10 @@ def _drawing(
     ends = [outage.ended_at, outage.undone_at, *(write.answered for write in outage.writes)]
     scale = _Scale(max(ends), width)
     rows = _rows([scale(event.at) for event in events])
-    top = MARKERS_Y + (max(rows, default=0) + 1) * MARKER_ROW
+    top = MARKERS_Y + (max(rows, default=0) + 1) * MARKER_ROW + 4
     bottom = top + LANE
     parts = [
-        _box(scale(outage.injected_at), scale(outage.undone_at), top - 6, bottom + 6, "fault"),
+        _box(scale(outage.injected_at), scale(outage.undone_at), top - 6, top - 1, "fault"),
         *_gap(scale, longest_silence(outage), limit, top, bottom),
         tag("path", d=_ticks(scale, (w.answered for w in outage.writes if w.acknowledged), top, LANE), class_="ack"),
         tag("path", d=_waits(scale, [w for w in outage.writes if not w.acknowledged], bottom - 9), class_="wait"),
@@ -149,7 +149,7 @@ def _gap(
         return
     start, end = silence
     y = bottom + 14
-    yield _box(scale(start), scale(end), top - 6, bottom + 6, "gap")
+    yield _box(scale(start), scale(end), top - 1, bottom + 6, "gap")
     holds = limit is None or limit.allows(end - start)
     text = f"{end - start:.2f} s"
     if limit is not None:

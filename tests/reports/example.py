@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from policies.catalogue import Catalogue, Clause, Requirement
-from policies.facts.base import Cause, Fact, Unseen
+from policies.facts.base import Cause, Unseen
 from policies.facts.control_plane import ControlPlaneOutage, Event, PodIdentity, Write
 from policies.facts.declared import Declared
 from policies.finding import Finding
@@ -180,7 +180,7 @@ def make_run(
                 )
             )
     if finish:
-        summary = summarise(store.run_id, catalogue, planned, overrides, not_restored)
+        summary = summarise(store.run_id, catalogue, planned, overrides, not_restored, 0 if outcome is healthy else 1)
         store.finish(summary)
     return store
 
@@ -191,6 +191,7 @@ def summarise(
     planned: list[tuple[str, str]],
     overrides: dict[str, dict[str, float]],
     not_restored: tuple[str, ...] = (),
+    code: int = 0,
 ) -> RunSummary:
     """What the harness says of the run."""
     return RunSummary(
@@ -200,7 +201,7 @@ def summarise(
         environment="lab",
         started=START,
         ended=START + timedelta(seconds=134.2),
-        exit_code=1,
+        exit_code=code,
         checks=tuple(planned),
         planned=tuple(planned),
         catalogue_digest=catalogue.digest,
@@ -215,8 +216,3 @@ def summarise(
         commit="8f1f2c1e0d0c9e0d8d3f6f3f8a0f5b7a3c1d2e3f",
         versions=KUBERNETES,
     )
-
-
-def a_fact() -> Fact:
-    """A small one."""
-    return Declared(START, ("production", "staging"), "kube-system", "kube-flannel", "vxlan", ())
