@@ -164,7 +164,7 @@ class _Page:
         yield "Target", join(tag("b", manifest.target), described)
         yield "When", join(_time(manifest.started))
         yield "Took", join(duration(manifest.ended - manifest.started))
-        if "kubernetes" in manifest.versions:
+        if manifest.versions.get("kubernetes"):
             yield "Kubernetes", join(manifest.versions["kubernetes"])
         yield "Run", tag("code", manifest.run)
         yield "Exit code", join(f"{manifest.exit_code}", f", {EXITS.get(manifest.exit_code, 'unknown')}")
@@ -397,9 +397,9 @@ class _Page:
         missing = [c for c in self.over.clauses if c.verdict is Verdict.not_evaluated]
         telling = [c for c in missing if c.result is not None]
         rest = {
-            "no check reaches {} yet": Cause.NO_CHECK,
-            "{} left out of this run": Cause.NOT_SELECTED,
-            "{} not reached before the run ended": Cause.INTERRUPTED,
+            "No check reaches {} yet.": Cause.NO_CHECK,
+            "Left out of this run: {}.": Cause.NOT_SELECTED,
+            "Not reached before the run ended: {}.": Cause.INTERRUPTED,
         }
         silent = {text: [c for c in missing if c.result is None and c.cause is cause] for text, cause in rest.items()}
         sentences = [text.format(_these(states)) for text, states in silent.items() if states]
@@ -466,7 +466,7 @@ class _Page:
                 ("Catalogue", manifest.catalogue_digest),
                 ("Suites at commit", manifest.commit or "not from a git checkout"),
                 ("Command", " ".join(manifest.command)),
-                ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())),
+                ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items() if version)),
                 ("Started", manifest.started.isoformat(timespec="seconds")),
                 ("Ended", manifest.ended.isoformat(timespec="seconds")),
             ]

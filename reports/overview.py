@@ -6,8 +6,6 @@ like something that holds.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -64,7 +62,7 @@ class RequirementState:
     @cached_property
     def verdict(self) -> Verdict:
         """The worst verdict of its clauses."""
-        return _worst(state.verdict for state in self.clauses)
+        return min((state.verdict for state in self.clauses), key=WORST_FIRST.index)
 
     @cached_property
     def cause(self) -> Cause | None:
@@ -98,11 +96,6 @@ class GroupState:
     group: Group
     requirements: tuple[RequirementState, ...]
 
-    @cached_property
-    def verdict(self) -> Verdict:
-        """The worst verdict of its requirements."""
-        return _worst(state.verdict for state in self.requirements)
-
 
 @dataclass(frozen=True)
 class Overview:
@@ -124,11 +117,6 @@ class Overview:
     def wanted(self) -> tuple[ClauseState, ...]:
         """The clauses that the run was meant to judge."""
         return tuple(state for state in self.clauses if state.wanted)
-
-    @cached_property
-    def counts(self) -> Counter[Verdict]:
-        """Requirements by verdict."""
-        return Counter(state.verdict for state in self.requirements)
 
 
 def overview(record: RunRecord, catalogue: Catalogue) -> Overview:
@@ -198,7 +186,3 @@ def _without_result(manifest: Manifest | None, requirement: Requirement, clause:
         return Cause.NOT_SELECTED, False
     asked = manifest.requirements or {reached for reached, _ in manifest.checks}
     return Cause.NO_CHECK, requirement.id in asked and (not manifest.kinds or clause.kind in manifest.kinds)
-
-
-def _worst(verdicts: Iterable[Verdict]) -> Verdict:
-    return min(verdicts, key=WORST_FIRST.index)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-PACKAGES: Final = ("finbot-verify", "pytest", "pytest-testinfra", "kubernetes", "requests", "msgspec", "pydantic")
+PACKAGES: Final = ("finbot-verify", "pytest", "pytest-testinfra", "requests", "msgspec", "pydantic")
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Final
 
 from policies.facts.control_plane import ControlPlaneOutage, Write
@@ -18,19 +17,9 @@ MARKER_ROW: Final = 22.0
 LANE: Final = 34.0
 
 
-def longest_silence(outage: ControlPlaneOutage) -> tuple[float, float] | None:
-    """Start and end, in seconds, of the longest time without an acknowledgement that ends after the fault began."""
-    acknowledged = sorted(write.answered for write in outage.writes if write.acknowledged)
-    before = [at for at in acknowledged if at <= outage.injected_at]
-    if not before:
-        return None
-    points = [*acknowledged[len(before) - 1 :], max(outage.ended_at, acknowledged[-1])]
-    return max(pairwise(points), key=lambda stretch: stretch[1] - stretch[0])
-
-
 def timeline(outage: ControlPlaneOutage, limit: Limit | None) -> Html:
     """The figure: a drawing for each width, and the numbered events in words."""
-    silence = longest_silence(outage)
+    silence = outage.longest_silence
     acknowledged = sum(write.acknowledged for write in outage.writes)
     failed = len(outage.writes) - acknowledged
     summary = (
@@ -88,7 +77,7 @@ def _drawing(
     bottom = top + LANE
     parts = [
         _box(scale(outage.injected_at), scale(outage.undone_at), top - 6, top - 1, "fault"),
-        *_gap(scale, longest_silence(outage), limit, top, bottom),
+        *_gap(scale, outage.longest_silence, limit, top, bottom),
         tag("path", d=_ticks(scale, (w.answered for w in outage.writes if w.acknowledged), top, LANE), class_="ack"),
         tag("path", d=_waits(scale, [w for w in outage.writes if not w.acknowledged], bottom - 9), class_="wait"),
         tag(

@@ -6,7 +6,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Final
 
 from policies.facts.base import Cause, Unseen
@@ -284,15 +283,13 @@ def write_gap(outage: ControlPlaneOutage, limits: Limits) -> Iterator[Finding]:
     if unproved is not None:
         yield Finding.unseen(subject, limit.text(), unproved)
         return
-    acks = sorted(write.answered for write in outage.writes if write.acknowledged)
-    before = [at for at in acks if at <= outage.injected_at]
-    if not before:
+    silence = outage.longest_silence
+    if silence is None:
         detail = "no write was acknowledged before the fault, so no gap shows"
         yield missing(subject, limit.text(), detail, Cause.INVALID)
         return
-    after = acks[len(before) :]
-    stretches = list(pairwise([before[-1], *after, max(outage.ended_at, acks[-1])]))
-    start, end = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
+    after = [w.answered for w in outage.writes if w.acknowledged and w.answered > outage.injected_at]
+    start, end = silence
     gap = end - start
     error = f"± {outage.interval_s:.2g} s, {outage.node} cut off by {outage.fault}"
     if not after:

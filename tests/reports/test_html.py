@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from policies.catalogue import Catalogue
 from policies.framework import load_framework
@@ -16,7 +17,7 @@ from policies.limits import Limit
 from reports.html import render
 from reports.markup import tag, visible
 from reports.store import RunStore
-from reports.timeline import WIDTHS, longest_silence, timeline
+from reports.timeline import WIDTHS, timeline
 from tests.reports.example import HOSTILE, make_run, outage
 
 VOID = {"br", "link", "meta"}
@@ -138,7 +139,7 @@ def test_a_fact_that_is_gone_takes_only_its_drawing_along(tmp_path: Path, catalo
 
 
 def test_the_gap_drawn_is_the_gap_judged() -> None:
-    silence = longest_silence(outage(3.2))
+    silence = outage(3.2).longest_silence
     assert silence is not None
     assert silence[1] - silence[0] == pytest.approx(3.25, abs=0.06)
     drawn = timeline(outage(3.2), Limit("api_write_gap", 30, "s", "at_most"))
@@ -149,10 +150,8 @@ def test_the_gap_drawn_is_the_gap_judged() -> None:
 
 
 def test_without_an_acknowledged_write_no_gap_is_drawn() -> None:
-    from msgspec.structs import replace
-
     silent = replace(outage(), writes=tuple(replace(w, acknowledged=False) for w in outage().writes))
-    assert longest_silence(silent) is None
+    assert silent.longest_silence is None
     assert 'class="gap"' not in timeline(silent, None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def test_all_fifty_are_there_whatever_was_run() -> None:
     over = overview(record(), CATALOGUE)
     assert [s.requirement.id for s in over.requirements] == [r.id for r in CATALOGUE]
     assert len(over.requirements) == 50
-    assert over.counts == {Verdict.passed: 4, Verdict.not_evaluated: 46}
+    assert Counter(s.verdict for s in over.requirements) == {Verdict.passed: 4, Verdict.not_evaluated: 46}
     assert {look(s) for s in over.requirements if s.open} == {"no_check"}
 
 
@@ -168,7 +170,5 @@ def test_examples_come_to_what_they_are_made_for(tmp_path: Path) -> None:
 
 
 def test_durations_read_as_people_say_them() -> None:
-    from datetime import timedelta
-
     spoken = {4.21: "4.2 s", 59.94: "59.9 s", 134.2: "2 min 14 s", 3599.6: "1 h 0 min", 3780: "1 h 3 min"}
     assert {s: duration(timedelta(seconds=s)) for s in spoken} == spoken

@@ -8,10 +8,9 @@ import pytest
 from rich.console import Console
 
 from policies.catalogue import Catalogue
-from reports.publish import publish
 from reports.store import RunStore
 from reports.terminal import show
-from tests.reports.example import CHECKED, healthy, make_run, summarise
+from tests.reports.example import healthy, make_run
 
 
 def screen(store: RunStore, catalogue: Catalogue, width: int = 100, *, colour: bool = False) -> str:
@@ -54,16 +53,3 @@ def test_hostile_text_is_neither_obeyed_nor_read_as_markup(tmp_path: Path, catal
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert max(len(line.rstrip()) for line in text.splitlines() if not line.startswith("report")) <= width
-
-
-def test_publishing_leaves_manifest_page_and_screen(tmp_path: Path, catalogue: Catalogue) -> None:
-    store = make_run(tmp_path, catalogue, healthy, gap_s=3.2, finish=False)
-    planned = [(r.id, c.slug) for r in catalogue if r.id in CHECKED for c in r.clauses]
-    console = Console(width=100, no_color=True)
-    with console.capture() as capture:
-        record = publish(store, summarise(store.run_id, catalogue, planned, {}), catalogue, console)
-    assert "All 4 requirements checked hold" in capture.get()
-    assert record.manifest is not None
-    assert (store.path / "manifest.json").is_file()
-    assert "<!doctype html>" in (store.path / "report.html").read_text()
-    assert "report.html" not in record.manifest.files
