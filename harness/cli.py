@@ -69,21 +69,23 @@ def run(
 def restore(target: TargetOption, out: OutOption = RUNS) -> None:
     """Undo what an interrupted run left broken, and prove it. Safe to call at any time, from any machine."""
     from fixtures.kubernetes import KubeconfigError
-    from fixtures.unobservable import Unobservable
+    from harness.plugin import restore_command
     from harness.restore import BusyError
     from harness.restore import restore as undo_everything
     from targets.model import load_target
 
     console = Console(stderr=True, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
     try:
-        problems = undo_everything(load_target(target), out, console.print)
+        problems = undo_everything(load_target(target), out, restore_command(target, str(out)), say)
     except (DocumentError, KubeconfigError, BusyError) as error:
-        console.print(str(error), markup=False)
+        say(str(error))
         raise typer.Exit(USAGE) from error
-    except Unobservable as error:
-        problems = [f"{error.unseen.what}: {error.unseen.detail} -> {error.unseen.remedy}"]
     for problem in problems:
-        console.print(problem, markup=False)
+        say(f"not restored: {problem}")
     raise typer.Exit(NOT_RESTORED if problems else 0)
 
 

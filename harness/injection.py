@@ -22,6 +22,7 @@ from targets.model import Target
 UNDO_WITHIN_S = 120.0  # an undo that needs longer needs a person
 PROOF_WITHIN_S = 15.0  # a fault that shows no effect by then did not happen
 CLOSE_WITHIN_S = 60.0  # the API may still be electing when the journal is closed
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Progress = Callable[[str], None]
 
@@ -50,6 +51,8 @@ class Injector:
     lease: Lease
     record: Recorder
     progress: Progress
+    restore: str
+    """The command that undoes what this run could not."""
     may_disrupt: Callable[[], Unseen | None]
     """Why nothing may be broken now, or None."""
     not_restored: list[str] = field(default_factory=list)
@@ -69,22 +72,35 @@ class Injector:
         self.lease.acquire()
         open_entries = self.journal.entries()
         if open_entries:
-            raise Unobservable(still_broken(open_entries, self.target.name))
+            raise Unobservable(still_broken(open_entries, self.restore))
         now = datetime.now(UTC)
         entry = Entry(secrets.token_hex(6), self.run, self.target.name, name, dict(parameters), now)
-        self._note("open", entry)
-        self.journal.open(entry)
-        injected = Injected(fault, entry.parameters, time.monotonic())
-        self.injected += 1
-        self.progress(f"fault {name}: {fault.touches.format(**parameters)}")
-        try:
+        with contextlib.ExitStack() as way_out:
+            # Before the entry is written, for an interrupt may come between any two lines.
+            way_out.callback(self._undo, fault, entry)
+            try:
+                self._open(entry)
+            except Unobservable:
+                way_out.pop_all()  # not written down, so not injected
+                raise
+            self.progress(f"fault {name}: {fault.touches.format(**parameters)}")
+            injected = Injected(fault, entry.parameters, time.monotonic())
+            self.injected += 1
             fault.inject(self.target, entry.parameters)
             self._note("injected", entry)
             injected.proof = self._prove(fault, entry)
             yield injected
-        finally:
-            with uninterrupted(self.progress):
-                self._undo(fault, entry)
+
+    def _open(self, entry: Entry) -> None:
+        """Write the entry to both journals. Raises Unobservable where the cluster does not take it."""
+        self._note("open", entry)
+        try:
+            self.journal.open(entry)
+        except Unobservable:
+            self._note("undone", entry)
+            with contextlib.suppress(Unobservable):  # it may have been written although no answer came
+                self.journal.close(entry.id)
+            raise
 
     def _prove(self, fault: Fault, entry: Entry) -> str:
         try:
@@ -96,26 +112,25 @@ class Injector:
             raise Unobservable(Unseen(Cause.UNSAFE, f"the effect of {fault.name}", str(error), remedy)) from error
 
     def _undo(self, fault: Fault, entry: Entry) -> None:
-        try:
-            undo(fault, self.target, entry)
-            self._note("undone", entry)
-            wait_until(
-                lambda: self.journal.close(entry.id),
-                CLOSE_WITHIN_S,
-                "the journal to take the undo",
-                retry_on=(Unobservable,),
-            )
-        except (NotRestoredError, WaitTimeout) as error:
-            self.not_restored.append(str(error))
-            raise NotRestoredError(str(error)) from error
+        with uninterrupted(self.progress):
+            try:
+                undo(fault, self.target, entry, self.restore, self.progress)
+                close(self.journal, entry, self.restore, self.progress)
+                self._note("undone", entry)
+            except NotRestoredError as error:
+                self.not_restored.append(str(error))
+                raise
         self.progress(f"fault {fault.name}: undone")
 
     def _note(self, event: Event, entry: Entry) -> None:
         self.record(Line(datetime.now(UTC), event, entry))
 
 
-def undo(fault: Fault, target: Target, entry: Entry) -> None:
-    """Undo until it has worked and the fault shows no more effect. Raises NotRestoredError with what was last seen."""
+def undo(fault: Fault, target: Target, entry: Entry, restore: str, progress: Progress) -> None:
+    """Undo until it has worked and the fault shows no more effect. Raises NotRestoredError with what was last seen.
+
+    ``restore`` is the command that does it later.
+    """
 
     def undone() -> bool:
         fault.undo(target, entry.parameters)
@@ -125,35 +140,74 @@ def undo(fault: Fault, target: Target, entry: Entry) -> None:
         return True
 
     try:
-        wait_until(undone, UNDO_WITHIN_S, f"{fault.name} to be undone", retry_on=(Unobservable, OSError))
+        wait_until(
+            undone,
+            UNDO_WITHIN_S,
+            f"{fault.name} {entry.parameters} to be undone",
+            progress=progress,
+            retry_on=(Unobservable, OSError),
+        )
     except WaitTimeout as error:
-        raise NotRestoredError(
-            f"{error}. It stays in the journal as {entry.id}: run `verify restore --target {target.name}`"
-        ) from error
+        raise NotRestoredError(f"{error}. It stays in the journal as {entry.id}: run `{restore}`") from error
 
 
-def still_broken(entries: tuple[Entry, ...], target: str) -> Unseen:
+def close(journal: Journal, entry: Entry, restore: str, progress: Progress) -> None:
+    """Take an entry whose fault is undone out of the cluster's journal, as soon as the API is there for it."""
+    try:
+        wait_until(
+            lambda: journal.close(entry.id),
+            CLOSE_WITHIN_S,
+            "the journal to take the undo",
+            progress=progress,
+            retry_on=(Unobservable,),
+        )
+    except WaitTimeout as error:
+        raise NotRestoredError(f"{entry.fault} is undone, but {error}. Run `{restore}` to close the journal") from error
+
+
+def still_broken(entries: tuple[Entry, ...], restore: str) -> Unseen:
     """Why nothing more may be broken: something still is."""
     what = "; ".join(
         f"{e.fault} {e.parameters} of run {e.run}, opened {e.opened:%Y-%m-%d %H:%M:%S} UTC" for e in entries
     )
-    return Unseen(Cause.UNSAFE, "the undo journal", f"still open: {what}", f"run `verify restore --target {target}`")
+    return Unseen(Cause.UNSAFE, "the undo journal", f"still open: {what}", f"run `{restore}`")
 
 
 @contextlib.contextmanager
 def uninterrupted(progress: Progress) -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM while an undo is under way, say so, and let them through afterwards."""
+    """Hold back what ends a run while an undo is under way, say so, and let it through afterwards."""
     held: list[int] = []
 
     def hold(number: int, _frame: FrameType | None) -> None:
         held.append(number)
         progress("undoing what was broken first; this ends by itself")
 
-    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, hold)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if held:
-        raise KeyboardInterrupt
+        if held:
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def polite_ends() -> Iterator[None]:
+    """Make the polite ways to end a process (kill, a closed terminal) run the undo, as Ctrl-C does."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

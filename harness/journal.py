@@ -21,6 +21,8 @@ from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
 
 CONFIG_MAP = "verify-journal"
+RESTORED = "restored.jsonl"
+"""Beside the runs: what ``verify restore`` undid of them. It does not write into a run, whose evidence is closed."""
 Event = Literal["open", "injected", "undone"]
 
 

@@ -92,7 +92,7 @@ class Lease:
         lease = self._get()
         holder = None if lease is None else _live_holder(lease)
         if holder is not None and holder != self._me:
-            raise _held(holder)
+            raise Unobservable(held(holder))
         self._put(lease, self._me.identity)
         self._stop.clear()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -137,7 +137,7 @@ class Lease:
             meta["resourceVersion"] = lease["metadata"]["resourceVersion"]
             answer = self._api.request("PUT", f"{self._collection}/{NAME}", {"metadata": meta, "spec": spec})
         if answer.status == HTTPStatus.CONFLICT:
-            raise _held(self.holder() or Holder("unknown", "", 0, ""))
+            raise Unobservable(held(self.holder() or Holder("unknown", "", 0, "")))
         if not answer.ok:
             raise refused(answer, "the disruption lease")
 
@@ -153,12 +153,11 @@ def _live_holder(lease: dict[str, Any]) -> Holder | None:
     return holder
 
 
-def _held(holder: Holder) -> Unobservable:
-    return Unobservable(
-        Unseen(
-            Cause.UNSAFE,
-            "the disruption lease",
-            f"{holder} is breaking things in this deployment now",
-            f"wait until it has ended; a holder that died frees the lease after {DURATION_S} s",
-        )
+def held(holder: Holder) -> Unseen:
+    """Why nothing may be broken now: somebody else does."""
+    return Unseen(
+        Cause.UNSAFE,
+        "the disruption lease",
+        f"{holder} is breaking things in this deployment now",
+        f"wait until it has ended; a holder that died frees the lease after {DURATION_S} s",
     )

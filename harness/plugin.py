@@ -7,13 +7,13 @@ deployment is as it was found, and leaves evidence and reports.
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import shlex
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -22,7 +22,7 @@ from fixtures.nodes import look_at_nodes
 from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
 from harness import selection
-from harness.injection import Injector, NotRestoredError
+from harness.injection import Injector, NotRestoredError, polite_ends
 from harness.journal import Journal
 from harness.lease import Lease
 from harness.preflight import look
@@ -53,6 +53,9 @@ MARKS = {
 }
 
 
+RUNS: Final = "out/runs"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of a run; ``verify run`` passes the same ones on."""
     group = parser.getgroup("verify", "verify a live deployment")
@@ -60,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--requirement", action="append", default=[], metavar="ID", help="only these, e.g. 1.4,10.1")
     group.addoption("--kind", action="append", default=[], metavar="KIND", help="only inspect, probe, load, disrupt")
     group.addoption("--disrupt", action="store_true", help="allow faults in a target that is production")
-    group.addoption("--out", default="out/runs", metavar="DIR", help="where runs are kept (default: out/runs)")
+    group.addoption("--out", default=RUNS, metavar="DIR", help=f"where runs are kept (default: {RUNS})")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,8 +83,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
-    run = Run(target, api, catalogue, store, choice, _speaker(config))
+    restore = restore_command(config.option.target, config.option.out)
+    run = Run(target, api, catalogue, store, choice, _speaker(config), restore)
     config.pluginmanager.register(RunPlugin(config, run), "verify-run")
+
+
+def restore_command(target: str, out: str) -> str:
+    """What to type where a run left something broken, with the options that it was given."""
+    return shlex.join(["verify", "restore", "--target", target, *([] if out == RUNS else ["--out", out])])
 
 
 def _speaker(config: pytest.Config) -> Callable[[str], None]:
@@ -89,7 +98,12 @@ def _speaker(config: pytest.Config) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        if reporter is None:
+            return
+        shown = capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext()
+        # A terminal that was closed is no reason to leave anything broken.
+        with contextlib.suppress(OSError), shown:
             reporter.ensure_newline()
             reporter.write_line(f"{time.monotonic() - started:7.1f} s  {line}")
 
@@ -113,6 +127,7 @@ class RunPlugin:
         self.now: Outcome | None = None
         self.phase = ""
         self.summary: RunSummary | None = None
+        self.until_the_end = contextlib.ExitStack()
 
     # --- selection, order, preflight
 
@@ -132,15 +147,15 @@ class RunPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Look before anything starts. Returns None, so that pytest's own loop follows."""
-        self.run.planned = tuple(selection.names(item) for item in session.items)
+        run = self.run
+        run.planned = tuple(selection.names(item) for item in session.items)
         if session.testsfailed or not session.items:
             return
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _interrupt)  # so that a polite end runs the undo as Ctrl-C does
-        self.run.preflight = look(self.run.target, self.run.operator, session.items, self.run.catalogue, self.run.say)
-        if self.run.preflight.still_broken:
-            self.run.not_restored.append(self.run.preflight.still_broken)
-            pytest.exit(self.run.preflight.still_broken, EXIT_NOT_RESTORED)
+        self.until_the_end.enter_context(polite_ends())
+        run.preflight = look(run.target, run.operator, session.items, run.catalogue, restore=run.restore, say=run.say)
+        if run.preflight.still_broken:
+            run.not_restored.append(run.preflight.still_broken)
+            pytest.exit(run.preflight.still_broken, EXIT_NOT_RESTORED)
 
     # --- one clause
 
@@ -227,7 +242,10 @@ class RunPlugin:
             run.not_restored += injector.not_restored
             if injector.injected and not injector.not_restored:
                 run.say("proof of restoration: inspecting again")
-                run.not_restored += prove_restored(run.steady, self._look_again, self._leftovers, run.say)
+                try:
+                    run.not_restored += prove_restored(run.steady, self._look_again, self._leftovers, run.say)
+                except KeyboardInterrupt:
+                    run.not_restored.append("every fault was undone, but the proof of restoration was interrupted")
                 if not run.not_restored:
                     run.say(f"proof of restoration: all {len(run.steady)} clauses hold again, nothing is left over")
             injector.lease.release()
@@ -242,12 +260,13 @@ class RunPlugin:
         return fresh
 
     def _leftovers(self) -> tuple[str, ...]:
-        return tuple(leftovers(self.disruptor()))
+        return leftovers(self.disruptor(), self.run.store.run_id)
 
     def pytest_unconfigure(self) -> None:
         """Last, when JUnit and Allure have written: the manifest, the page, the screen."""
         if self.summary is not None:
             publish(self.run, self.summary)
+        self.until_the_end.close()
 
     # --- the two identities, and what breaks things
 
@@ -279,6 +298,7 @@ class RunPlugin:
                 lease=Lease(self.disruptor(), namespace, run.store.run_id),
                 record=run.store.journal,
                 progress=run.say,
+                restore=run.restore,
                 may_disrupt=self._may_disrupt,
             )
         return run.injector
@@ -347,7 +367,3 @@ def judge(request: pytest.FixtureRequest) -> Callable[..., None]:
         plugin.run.judge(outcome, rule, facts)
 
     return judge
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -14,13 +14,13 @@ from fixtures.kubernetes import Access, Api
 from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
 from harness import selection
+from harness.identity import as_identity
 from harness.injection import still_broken
 from harness.journal import Journal
+from harness.lease import Lease, held
 from policies.catalogue import KINDS, Catalogue
 from policies.facts.base import Unseen
 from targets.model import Target
-
-TOKEN_S = 3600  # longer than any run of these checks; the shortest that Kubernetes grants is 600
 
 # What the scanner needs for each pytest fixture, and below the disruptor; declared in the module beside the calls.
 SCANNER_NEEDS: Final[dict[str, tuple[Access, ...]]] = {"snapshot": kubernetes.SNAPSHOT_ACCESS}
@@ -49,16 +49,19 @@ class Preflight:
     """Why no run may start: an earlier one left something broken."""
 
 
-def as_identity(target: Target, api: Api, name: str) -> Api:
-    """The API as one of the target's two service accounts, with a fresh short-lived token. Raises Unobservable."""
-    namespace = target.identities.namespace
-    return api.with_token(api.token_request(namespace, name, TOKEN_S), f"{namespace}/{name}")
-
-
 def look(
-    target: Target, operator: Api, items: Sequence[pytest.Item], catalogue: Catalogue, say: Callable[[str], None]
+    target: Target,
+    operator: Api,
+    items: Sequence[pytest.Item],
+    catalogue: Catalogue,
+    *,
+    restore: str,
+    say: Callable[[str], None],
 ) -> Preflight:
-    """Ask the target everything that must be known first, and say what to expect."""
+    """Ask the target everything that must be known first, and say what to expect.
+
+    ``restore`` is the command that undoes what an earlier run left broken.
+    """
     found = Preflight()
     say(f"preflight: target {target.name} ({target.description}), context {target.cluster.context}")
     try:
@@ -73,11 +76,16 @@ def look(
         return found
     try:
         entries = Journal(found.scanner, target.identities.namespace).entries()
+        holder = Lease(found.scanner, target.identities.namespace, "").holder() if entries else None
     except Unobservable as error:
         entries = ()  # a fault is not injected on this word: the injector reads the journal again, and refuses
         say(f"preflight: whether an earlier run left something broken is not known: {error}")
+    if entries and holder is not None:
+        found.blind = held(holder)  # what it breaks now would be judged as if it were always so
+        say(f"preflight: {found.blind.detail}; {found.blind.remedy}")
+        return found
     if entries:
-        unseen = still_broken(entries, target.name)
+        unseen = still_broken(entries, restore)
         found.still_broken = f"an earlier run left something broken; {unseen.detail} -> {unseen.remedy}"
         return found
     counts = {kind: sum(_kind(item, catalogue) == kind for item in items) for kind in KINDS}
@@ -88,7 +96,7 @@ def look(
         verbs = ", ".join(str(m) for m in missing)
         say(f"preflight: {fixture} may not {verbs}: {len(blind)} clauses may stay not evaluated")
     for name in _left_over(found.scanner):
-        say(f"preflight: {name} is left over from an earlier run: `verify restore --target {target.name}` removes it")
+        say(f"preflight: {name} is there from another run; where that has ended, `{restore}` removes it")
     for component in target.emulated:
         say(f"preflight: emulated: {component.component} by {component.by}")
     return found

@@ -56,6 +56,8 @@ class Run:
     store: RunStore
     choice: Choice
     say: Callable[[str], None]
+    restore: str
+    """The command that undoes what this run could not."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     preflight: Preflight | None = None
     injector: Injector | None = None
@@ -137,11 +139,16 @@ class Run:
             remedy = "type --disrupt to inject faults into production"
             return Unseen(Cause.UNSAFE, "permission to disrupt", f"target {name} is production", remedy)
         inspected = {c.slug for c in self.catalogue.requirement(requirement).clauses if c.kind == "inspect"}
+        checked = sorted(slug for of, slug in self.checks if of == requirement and slug in inspected)
+        unknown = [slug for slug in checked if (requirement, slug) not in self.verdicts]
+        if unknown:
+            detail = f"{requirement} {', '.join(unknown)} was not inspected in this run"
+            remedy = f"choose with --requirement {requirement} or --kind disrupt, which inspect first"
+            return Unseen(Cause.UNSAFE, "steady state", detail, remedy)
         fine = {Verdict.passed, Verdict.not_applicable}
-        shaky = sorted(s for s in inspected if self.verdicts.get((requirement, s), Verdict.passed) not in fine)
+        shaky = [slug for slug in checked if self.verdicts[requirement, slug] not in fine]
         if shaky:
             detail = f"{requirement} {', '.join(shaky)} did not pass before the fault"
-            return Unseen(
-                Cause.UNSAFE, "steady state", detail, "mend these first; a broken system is not broken further"
-            )
+            remedy = "mend these first; a broken system is not broken further"
+            return Unseen(Cause.UNSAFE, "steady state", detail, remedy)
         return None
