@@ -131,10 +131,14 @@ class RunPlugin:
 
     # --- selection, order, preflight
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
         """Take what was chosen, in the order of a run."""
+        # Before -k and -m drop any: what they drop was left out of the run, which is not "no check yet".
         self.run.checks = tuple(sorted(selection.names(item) for item in items))
+        yield
         kept, left_out = selection.arrange(items, self.run.catalogue, self.run.choice)
         items[:] = kept
         if left_out:
