@@ -17,7 +17,7 @@ from policies.finding import Finding
 from policies.limits import Limits
 from tests.rules.facts import build
 
-FOLDER = Path(__file__).parent / "cases"
+FOLDER = Path(__file__).parent / "data"
 Rule = Callable[..., Iterable[Finding]]
 
 
