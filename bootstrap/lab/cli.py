@@ -88,17 +88,13 @@ def _print(seen: object) -> None:
     if seen.presence == "absent":
         console.print("There is no lab on this machine; `verify lab up` makes one.")
         return
-    table = Table(
-        "node", "role", "address", "ready", "services (age)", "containers", "memory", box=None, pad_edge=False
-    )
+    table = Table("node", "role", "address", "state", "containerd", "kubelet", "memory", box=None, pad_edge=False)
     for each in seen.nodes:
         ready = {True: "[green]Ready[/green]", False: "[red]NotReady[/red]", None: "?"}[each.ready]
-        ages = [f"{name} {_age(age)}" for name, age in each.services.items()]
-        ages += [f"[red]{name} is down[/red]" for name in each.missing]
-        table.add_row(
-            *(each.name, each.role, each.address, ready if each.running else "[red]off[/red]", ", ".join(ages)),
-            *(str(each.containers), f"{each.memory / 2**20:.0f} MiB"),
-        )
+        ages = [_age(each.services[name]) if name in each.services else "-" for name in ("containerd", "kubelet")]
+        down = "".join(f", [red]{name} down[/red]" for name in each.missing)
+        state = f"{ready}{down}" if each.running else "[red]off[/red]"
+        table.add_row(each.name, each.role, each.address, state, *ages, f"{each.memory / 2**20:.0f} MiB")
     console.print(table)
     console.print()
     for part in seen.components:
@@ -108,7 +104,7 @@ def _print(seen: object) -> None:
     for problem in seen.problems:
         console.print(f"[red]{problem}[/red]")
     console.print(f"memory {seen.memory / 2**30:.2f} GiB, processor {seen.cpu_percent:.0f} % of one core")
-    console.print(f"endpoint {seen.endpoint}, export KUBECONFIG={seen.kubeconfig}")
+    console.print(f"endpoint {seen.endpoint}", f"export KUBECONFIG={seen.kubeconfig}", sep="\n", soft_wrap=True)
     if not seen.healthy:
         console.print("[red]Something does not run;[/red] `verify lab up` repairs it.")
 

@@ -35,7 +35,7 @@ def addresses() -> list[Address]:
     for route in json.loads(run("ip", "-j", "-4", "route")):
         if route["dst"] != "default":
             found.append(Address(route.get("dev", ""), ipaddress.IPv4Network(route["dst"], strict=False)))
-    return found
+    return list(dict.fromkeys(found))
 
 
 def link_exists(name: str) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from msgspec import Struct, structs
 
 from bootstrap.lab import api, cluster, endpoint, node
 from bootstrap.lab.cgroups import LAB, node_group
@@ -19,7 +18,8 @@ CPU_WINDOW_S = 2.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-class NodeStatus(Struct, frozen=True):
+@dataclass(frozen=True)
+class NodeStatus:
     """One node. Ages in seconds, memory in bytes; `ready` is the API's word, None where it could not be asked."""
 
     name: str
@@ -35,7 +35,8 @@ class NodeStatus(Struct, frozen=True):
     memory: int
 
 
-class Component(Struct, frozen=True):
+@dataclass(frozen=True)
+class Component:
     """A part of the control plane: on how many of how many places it works."""
 
     name: str
@@ -43,7 +44,8 @@ class Component(Struct, frozen=True):
     wanted: int
 
 
-class Status(Struct, frozen=True):
+@dataclass(frozen=True)
+class Status:
     """The whole lab. `cpu_percent` is of one core, over CPU_WINDOW_S."""
 
     presence: str
@@ -97,7 +99,8 @@ def look() -> Status:
 
 
 def as_document(status: Status) -> dict[str, Any]:
-    return structs.asdict(status)
+    """The status as plain data, for JSON."""
+    return asdict(status)
 
 
 def _ready(problems: list[str]) -> dict[str, bool]:
