@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from http.client import HTTPException, HTTPSConnection
+from pathlib import Path
 from typing import Any
 
 from bootstrap.lab.errors import LabError
-from bootstrap.lab.layout import API_PORT, BRIDGE_ADDRESS, HOST, STATE
+from bootstrap.lab.layout import API_PORT, BRIDGE, BRIDGE_ADDRESS, HOST, STATE
 
 OPERATOR = STATE / "operator.pem"
 """The operator's certificate and key, the same as in the kubeconfig."""
@@ -37,6 +39,9 @@ def request(method: str, path: str, body: object = None, host: str = BRIDGE_ADDR
     """Ask `host` (the endpoint, or one API server) and decode the JSON it answers. Raises UnansweredError."""
     kind = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
     headers = {"Content-Type": kind, "Accept": "application/json"}
+    if not Path("/sys/class/net", BRIDGE).exists():
+        # Without the bridge the machine would ask its own router for these addresses.
+        raise UnansweredError(f"The bridge {BRIDGE} is gone, so the API server cannot be asked.")
     try:
         connection = HTTPSConnection(host, API_PORT, timeout=TIMEOUT_S, context=_context())
         try:
@@ -84,22 +89,39 @@ def heartbeats() -> dict[str, datetime]:
     return {item["metadata"]["name"]: datetime.fromisoformat(item["spec"]["renewTime"]) for item in leases}
 
 
-def workloads_not_ready() -> list[str]:
-    """DaemonSets, Deployments, StatefulSets and pods of the cluster that are not there in full, each with how far."""
+LAID_DOWN = ("kube-system", "monitoring")
+"""Namespaces of what the lab and its layers bring; what users run elsewhere is theirs."""
+
+
+def workloads_not_ready(started_since: Mapping[str, datetime] | None = None) -> list[str]:
+    """DaemonSets, Deployments and pods that the lab laid down and that are not there in full, each with how far.
+
+    `started_since`: by node, when it was started; what is said of containers from before that time is out of date.
+    """
     late = []
-    for item in get("/apis/apps/v1/daemonsets")["items"]:
-        status, name = item["status"], f"{item['metadata']['namespace']}/{item['metadata']['name']}"
-        seen_it = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
-        ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
-        if not seen_it or ready < wanted or not wanted:
-            late.append(f"{name} {ready}/{wanted}")
-    for kind in ("deployments", "statefulsets"):
-        for item in get(f"/apis/apps/v1/{kind}")["items"]:
+    for namespace in LAID_DOWN:
+        for item in get(f"/apis/apps/v1/namespaces/{namespace}/daemonsets")["items"]:
+            seen_it = item["status"].get("observedGeneration", 0) >= item["metadata"]["generation"]
+            ready, wanted = item["status"].get("numberReady", 0), item["status"].get("desiredNumberScheduled", 0)
+            if not seen_it or ready < wanted or not wanted:
+                late.append(f"{_name(item)} {ready}/{wanted}")
+        for item in get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"]:
             ready, wanted = item["status"].get("readyReplicas", 0), item["spec"].get("replicas", 1)
             if ready < wanted:
-                late.append(f"{item['metadata']['namespace']}/{item['metadata']['name']} {ready}/{wanted}")
-    for item in get("/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane")["items"]:
-        conditions = {c["type"]: c["status"] for c in item["status"].get("conditions", [])}
-        if conditions.get("Ready") != "True":
-            late.append(item["metadata"]["name"])
+                late.append(f"{_name(item)} {ready}/{wanted}")
+        for item in get(f"/api/v1/namespaces/{namespace}/pods")["items"]:
+            if item["status"].get("phase") not in {"Succeeded", "Failed"} and not _is_up(item, started_since or {}):
+                late.append(_name(item))
     return late
+
+
+def _is_up(pod: Any, started_since: Mapping[str, datetime]) -> bool:
+    """Whether a pod is Ready and runs containers from after its node's last start."""
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+    since = started_since.get(pod["spec"].get("nodeName", ""))
+    running = [c["state"]["running"] for c in pod["status"].get("containerStatuses", []) if "running" in c["state"]]
+    return ready and (since is None or all(datetime.fromisoformat(each["startedAt"]) >= since for each in running))
+
+
+def _name(item: Any) -> str:
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"

@@ -174,7 +174,9 @@ def _make(progress: Progress) -> None:
         _wait_for_nodes(label=True)
     layers.write_image_values({name: image.ref for name, image in loaded.items()})
     write(COMPLETE, recipe())
-    _finish(progress, layers_too=True)
+    _apply_layers(progress)
+    with progress.step("every workload ready"):
+        _wait_for_workloads({})
     progress.done(f"The lab is up: export KUBECONFIG={KUBECONFIG}")
 
 
@@ -365,18 +367,15 @@ def _label(each_node: Node) -> None:
     api.request("PATCH", f"/api/v1/nodes/{each_node.name}", {"metadata": {"labels": {key: ""}}})
 
 
-def _finish(progress: Progress, *, layers_too: bool) -> None:
-    if layers_too:
-        with progress.step("layers: namespaces, quotas, access, observability"):
-            layers.apply()
-    with progress.step("every workload ready"):
-        _wait_for_workloads()
+def _apply_layers(progress: Progress) -> None:
+    with progress.step("layers: namespaces, quotas, access, observability"):
+        layers.apply()
 
 
-def _wait_for_workloads() -> None:
+def _wait_for_workloads(started_since: Mapping[str, datetime]) -> None:
     def ready() -> tuple[bool | None, str]:
         try:
-            late = api.workloads_not_ready()
+            late = api.workloads_not_ready(started_since)
         except api.UnansweredError as error:
             return None, str(error)
         return (None, ", ".join(late)) if late else (True, "")
@@ -396,7 +395,7 @@ def _wait_for_workloads() -> None:
 def _repair(progress: Progress) -> None:
     """Bring back what does not run; nothing else is touched."""
     # With its cable a node loses the pod network on top of it; starting it again is simpler than mending that.
-    began = datetime.now(UTC)
+    began = datetime.now(UTC).replace(microsecond=0)  # container times have whole seconds
     dead = [n for n in NODES if node.process_1(n) is None or not network.plugged_in(n)]
     if dead:
         machine.tune()
@@ -419,11 +418,11 @@ def _repair(progress: Progress) -> None:
         each([n for n in NODES if n.name in quiet], node.wait_for_ssh)
     for address in (*(each_node.address for each_node in CONTROL_PLANE), BRIDGE_ADDRESS):
         _wait_for_api(address)
-    _wait_for_nodes(label=False, heard_since={n.name: began for n in dead})
+    revived = {n.name: began for n in dead}
+    _wait_for_nodes(label=False, heard_since=revived)
     if not layers.applied():
-        _finish(progress, layers_too=True)
-    else:
-        _wait_for_workloads()
+        _apply_layers(progress)
+    _wait_for_workloads(revived)
     if COMPLETE.read_text() != recipe():
         progress.say("This lab was made from another version of its recipe; `verify lab down` and `up` renew it.")
     progress.done(f"The lab is up: export KUBECONFIG={KUBECONFIG}")
