@@ -1,0 +1,38 @@
+"""``python -m tests.bench [--rounds N] [--scale]``: what `make bench` runs. Figures and method: docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from tests.bench.measured import BenchError
+
+ROUNDS = 5
+
+
+def main() -> int:
+    """Exit code 0 where our limits hold, 1 where one does not, 2 where nothing could be measured."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"measured runs of each tool (default {ROUNDS})")
+    parser.add_argument(
+        "--scale", action="store_true", help="instead: 200 nodes, 5,000 pods, 500 namespaces simulated by KWOK"
+    )
+    chosen = parser.parse_args()
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        if chosen.scale:
+            from tests.bench.scale import grow
+
+            return 0 if grow(console) else 1
+        from tests.bench.comparison import compare
+
+        return 0 if compare(max(1, chosen.rounds), console) else 1
+    except BenchError as error:
+        console.print(f"bench: {error}", markup=False)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
