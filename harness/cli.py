@@ -57,8 +57,8 @@ def run(
     import pytest
 
     arguments = [str(ROOT / "suites"), "--rootdir", str(ROOT), "-c", str(ROOT / "pytest.ini"), "-q", "--no-header"]
-    # A development tool that needs half a second to load and has nothing to do here.
-    arguments += ["-p", "no:hypothesispytest"]
+    # A development tool that needs half a second to load, and rewriting for asserts, of which the suites have none.
+    arguments += ["-p", "no:hypothesispytest", "--assert=plain"]
     arguments += ["--no-summary", "--target", target, "--out", str(out)]
     arguments += [f"--requirement={r}" for r in requirement or []] + [f"--kind={k}" for k in kind or []]
     arguments += ["--disrupt"] if disrupt else []

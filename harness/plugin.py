@@ -27,7 +27,7 @@ from harness.journal import Journal
 from harness.lease import Lease
 from harness.preflight import look
 from harness.publishing import conclude, publish
-from harness.restoration import Rule, prove_restored
+from harness.restoration import RESTORED_WITHIN_S, TIDY_WITHIN_S, Rule, prove_restored
 from harness.run import NotEvaluatedError, Outcome, Run, ViolatedError
 from harness.verdict import Decision, sentences
 from policies.catalogue import load_catalogue
@@ -198,7 +198,7 @@ class RunPlugin:
         elif isinstance(error, NotRestoredError):
             outcome.decision = Decision(Verdict.error)
             outcome.message = f"{name} · not restored: {error}"
-        elif report.failed and not isinstance(error, ViolatedError):
+        elif report.failed and not isinstance(error, ViolatedError | NotEvaluatedError):
             outcome.decision = Decision(Verdict.error)
             outcome.message = f"{name} · the check itself failed: {type(error).__name__}: {error}"
         elif report.when == "call" and outcome.decision is None:
@@ -244,17 +244,28 @@ class RunPlugin:
         injector = run.injector
         if injector is not None:
             run.not_restored += injector.not_restored
-            if injector.injected and not injector.not_restored:
-                run.say("proof of restoration: inspecting again")
-                try:
-                    run.not_restored += prove_restored(run.steady, self._look_again, self._leftovers, run.say)
-                except KeyboardInterrupt:
-                    run.not_restored.append("every fault was undone, but the proof of restoration was interrupted")
-                if not run.not_restored:
-                    run.say(f"proof of restoration: all {len(run.steady)} clauses hold again, nothing is left over")
+        if run.preflight is not None and run.preflight.disruptor is not None and not run.not_restored:
+            self._prove_restoration(injected=injector is not None and injector.injected > 0)
+        if injector is not None:
             injector.lease.release()
         self.summary = conclude(run, int(exitstatus))
         session.exitstatus = self.summary.exit_code
+
+    def _prove_restoration(self, *, injected: bool) -> None:
+        """After a fault inspect again; after probes only look for what they made."""
+        run = self.run
+        steady = run.steady if injected else []
+        if injected:
+            run.say(f"proof of restoration: inspecting again, {len(steady)} clauses")
+        try:
+            within_s = RESTORED_WITHIN_S if injected else TIDY_WITHIN_S
+            wrong = prove_restored(steady, self._look_again, self._leftovers, within_s, run.say)
+            run.not_restored += [f"{sentence}; run `{run.restore}`" for sentence in wrong]
+        except KeyboardInterrupt:
+            sentence = f"whether all is as it was found is not known, its proof was interrupted; run `{run.restore}`"
+            run.not_restored.append(sentence)
+        if injected and not run.not_restored:
+            run.say("proof of restoration: all of them hold again, nothing is left over")
 
     def _look_again(self) -> dict[type[Fact], Fact]:
         snapshot = take_snapshot(self.scanner())
@@ -277,9 +288,10 @@ class RunPlugin:
     def scanner(self) -> Api:
         """The API as the identity that only reads. Raises Unobservable where preflight got no token."""
         preflight = self.run.preflight
+        if preflight is not None and preflight.blind is not None:
+            raise Unobservable(preflight.blind)
         if preflight is None or preflight.scanner is None:
-            blind = preflight.blind if preflight is not None else None
-            raise Unobservable(blind or Unseen(Cause.UNREACHABLE, "the API", "preflight did not take place"))
+            raise Unobservable(Unseen(Cause.UNREACHABLE, "the API", "preflight did not take place"))
         return preflight.scanner
 
     def disruptor(self) -> Api:

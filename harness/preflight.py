@@ -36,7 +36,7 @@ DISRUPTOR_NEEDS: Final[dict[str, tuple[Access, ...]]] = {
 
 @dataclass
 class Preflight:
-    """What was found before the start. ``blind`` is set where the API could not be asked at all."""
+    """What was found before the start. ``blind`` says why nothing may or can be looked at, None where it can."""
 
     version: str = ""
     """The API server's gitVersion."""
@@ -69,11 +69,14 @@ def look(
         found.scanner = as_identity(target, operator, target.identities.scanner)
         if any(_kind(item, catalogue) != "inspect" for item in items):
             found.disruptor = as_identity(target, operator, target.identities.disruptor)
-        found.refused = _refused(found.scanner, found.disruptor, items)
     except Unobservable as error:
         found.blind = error.unseen
         say(f"preflight: {error}")
         return found
+    try:
+        found.refused = _refused(found.scanner, found.disruptor, items)
+    except Unobservable as error:  # the checks find out for themselves
+        say(f"preflight: what may be seen is not known: {error}")
     try:
         entries = Journal(found.scanner, target.identities.namespace).entries()
         holder = Lease(found.scanner, target.identities.namespace, "").holder() if entries else None

@@ -12,6 +12,7 @@ from policies.finding import Finding
 from policies.limits import Limits
 
 RESTORED_WITHIN_S = 180.0  # a node that was cut off needs two kubelet heartbeats and its static pods a restart
+TIDY_WITHIN_S = 15.0  # a pod that was told to end has five seconds; namespaces were waited for already
 
 Rule = Callable[..., Iterable[Finding]]
 
@@ -35,22 +36,23 @@ def prove_restored(
     judged: Sequence[Judged],
     look_again: Callable[[], dict[type[Fact], Fact]],
     leftovers: Callable[[], Sequence[str]],
+    within_s: float,
     progress: Callable[[str], None],
 ) -> list[str]:
     """Sentences on what is not as it was; empty when everything is.
 
-    Inspects again until every clause that passed before passes again and no leftover is found, for at most
-    ``RESTORED_WITHIN_S``: controllers need their time after a fault.
+    Inspects again until every clause that passed before passes again and no leftover is found: controllers need their
+    time after a fault. Where nothing is to be judged again, nothing is inspected.
     """
     wrong: list[str] = []
 
     def restored() -> bool:
         wrong.clear()
         try:
-            fresh = look_again()
+            fresh = look_again() if judged else {}
             left = leftovers()
         except Unobservable as error:
-            wrong.append(f"{error.unseen.what}: {error.unseen.detail}")
+            wrong.append(f"whether all is as it was found is not known: {error.unseen.what}: {error.unseen.detail}")
             raise NotYet(wrong[0]) from error
         for check in judged:
             findings = check.again(fresh)
@@ -66,7 +68,7 @@ def prove_restored(
         return True
 
     try:
-        wait_until(restored, RESTORED_WITHIN_S, "the deployment to be as it was found", progress=progress)
+        wait_until(restored, within_s, "the deployment to be as it was found", progress=progress)
     except WaitTimeout:
         return list(wrong)
     return []
