@@ -73,6 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "disrupts(system): injects a fault into this system, alone and undone")
     if not config.option.target or config.option.collectonly:
         return
+    if config.option.tbstyle == "auto":
+        # pytest's own style quotes source and every argument; a whole target and catalogue cost 50 ms a failed clause.
+        config.option.tbstyle = "native"
     try:
         catalogue = load_catalogue()
         target = load_target(config.option.target, check=selection.names_known_to(catalogue))
