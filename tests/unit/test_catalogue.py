@@ -261,6 +261,7 @@ waivers:
     subject: ServiceAccount/ci/deployer
     reason: Legacy pipeline.
     risk: It can change any object in ci.
+    requested_by: M. Roe
     approver: J. Doe
     ticket: SEC-12
     issued: 2026-01-01

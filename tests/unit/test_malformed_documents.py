@@ -1,4 +1,4 @@
-"""Two thousand malformed documents: whatever a target, the catalogue or the waivers hold, never a traceback.
+"""Two thousand malformed documents: whatever a target, the catalogue, waivers or a profile hold, never a traceback.
 
 Three ways to be wrong, each for each document: bytes that are no text, a real document with a few characters or lines
 changed, and well-formed YAML of the wrong shape made of the document's own keys.
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from policies.catalogue import REQUIREMENTS, Catalogue, load_catalogue
 from policies.documents import DocumentError, Problem
+from policies.profiles import PROFILES, load_profile
 from policies.waivers import load_waivers
 from targets.model import TARGETS, load_target
 
@@ -29,6 +30,7 @@ waivers:
     subject: ServiceAccount/ci/deployer
     reason: Legacy pipeline.
     risk: It can change any object in ci.
+    requested_by: M. Roe
     approver: J. Doe
     ticket: SEC-12
     issued: 2026-01-01
@@ -44,6 +46,11 @@ DOCUMENTS: Final[dict[str, tuple[str, str, Callable[[Path], object]]]] = {
         lambda file: load_catalogue(file.parent),
     ),
     "waivers": (WAIVER, "waivers.yaml", partial(load_waivers, CATALOGUE)),
+    "profile": (
+        (PROFILES / "golive.yaml").read_text(),
+        "golive.yaml",
+        lambda file: load_profile("golive", CATALOGUE, file.parent),
+    ),
 }
 
 quick = partial(

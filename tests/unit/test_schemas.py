@@ -16,6 +16,7 @@ from policies.allowlist import Allowlist
 from policies.catalogue import Group
 from policies.documents import schema_text
 from policies.framework import Framework
+from policies.profiles import Profile
 from policies.waivers import Waivers
 from targets.model import Target
 
@@ -25,6 +26,7 @@ SCHEMAS: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "policies/schemas/catalogue.schema.json": (Group, "policies/requirements/*.yaml"),
     "policies/schemas/soc2.schema.json": (Framework, "policies/frameworks/*.yaml"),
     "policies/schemas/waivers.schema.json": (Waivers, "policies/waivers.yaml"),
+    "policies/schemas/profile.schema.json": (Profile, "policies/profiles/*.yaml"),
     "policies/schemas/allowlist.schema.json": (Allowlist, "policies/allowlists/*.yaml"),
     "targets/target.schema.json": (Target, "targets/*.yaml"),
 }
