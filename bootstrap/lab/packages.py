@@ -24,7 +24,7 @@ PACKAGES = {
     "procps": "kernel settings of a node",
     "util-linux": "namespaces of a node",
     "mmdebstrap": "Debian layers of images",
-    "gcc": "Flannel and the pause program have parts in C",
+    "gcc": "the pause program is written in C",
     "libc6-dev": "the same",
 }
 """Package: what for."""
