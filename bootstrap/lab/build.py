@@ -389,38 +389,32 @@ class Go:
     def build(self, component: Component, output: Path) -> None:
         module = component.module
         assert module is not None  # noqa: S101 -- the caller tells C and Go apart
+        folder = self._without_omitted(component, module) if component.omit else module.folder
         # Debug information is stripped at the end; not to make it saves a tenth of the time and a fifth of the disk.
         flags = ["-gcflags=all=-dwarf=false", "-tags", ",".join(module.tags), "-ldflags", module.linker_flags]
-        if component.omit:
-            flags += ["-overlay", str(self._overlay(component, module))]
-        _run(
-            [self.command, "build", *flags, "-o", str(output), component.package],
-            component.name,
-            cwd=module.folder,
-            env=self.environment,
-            lock=self.lock,
-        )
+        self._go(component, folder, "build", *flags, "-o", str(output), component.package)
 
-    def _overlay(self, component: Component, module: Module) -> Path:
-        """Let Go see `omit_from` without the lines that import what is omitted."""
-        found = _run(
-            [self.command, "mod", "download", "-json", f"{module.path}@{module.version}"],
-            component.name,
-            cwd=module.folder,
-            env=self.environment,
-            lock=self.lock,
-        )
-        file = Path(json.loads(found)["Dir"]) / component.omit_from
-        text = file.read_text()
+    def _without_omitted(self, component: Component, module: Module) -> Path:
+        """The folder of a main module like `module.folder`, for which `omit_from` imports nothing that is omitted."""
+        pinned = f"{module.path}@{module.version}"
+        found = self._go(component, module.folder, "mod", "download", "-json", pinned)
+        source, folder = self.workplace / "source", self.workplace / "module"
+        for path in (source, folder):
+            shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(json.loads(found)["Dir"], source)
+        shutil.copytree(module.folder, folder)
+        text = (source / component.omit_from).read_text()
         for package in component.omit:
             line = f'\t_ "{module.path}/{package}"\n'
             if line not in text:
-                raise PinsError(f"{component.omit_from} of {module.path} {module.version} does not import {package}.")
+                raise PinsError(f"{component.omit_from} of {pinned} does not import {package}; omit it no longer.")
             text = text.replace(line, "")
-        (self.workplace / "omitted.go").write_text(text)
-        overlay = self.workplace / "overlay.json"
-        overlay.write_text(json.dumps({"Replace": {str(file): str(self.workplace / "omitted.go")}}))
-        return overlay
+        (source / component.omit_from).write_text(text)
+        self._go(component, folder, "mod", "edit", f"-replace={pinned}={source}")
+        return folder
+
+    def _go(self, component: Component, folder: Path, *arguments: str) -> str:
+        return _run([self.command, *arguments], component.name, cwd=folder, env=self.environment, lock=self.lock)
 
     def disk_gb(self) -> float:
         """What the caches take, in GB."""
