@@ -297,7 +297,7 @@ def _wait_for_api(address: str) -> None:
         API_TIMEOUT_S,
         f"the API server at {address}",
         interval_s=0.3,
-        hint=f"Look at the static pods' logs in {FIRST.root}/var/log/pods and at {FIRST.log}/kubelet.log.",
+        hint=f"See {FIRST.root}/var/log/pods and {FIRST.log}/kubelet.log; `verify lab down` and `up` make it anew.",
     )
 
 
