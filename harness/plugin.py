@@ -193,9 +193,10 @@ class RunPlugin:
         if isinstance(error, KeyboardInterrupt):
             return
         if isinstance(error, Unobservable):
-            finding = Finding.unseen(error.unseen.what, "to be seen", error.unseen)
+            unseen = error.unseen
+            finding = Finding(unseen.what, "to be seen", unseen.detail, None, unseen.cause, unseen.remedy)
             remedy = self.run.catalogue.remedy(outcome.requirement, outcome.clause)
-            outcome.decision = Decision(Verdict.not_evaluated, error.unseen.cause)
+            outcome.decision = Decision(Verdict.not_evaluated, unseen.cause)
             outcome.findings = (finding,)
             outcome.message = sentences(outcome.requirement, outcome.clause, outcome.findings, remedy)
         elif isinstance(error, NotRestoredError):
@@ -247,7 +248,8 @@ class RunPlugin:
         injector = run.injector
         if injector is not None:
             run.not_restored += injector.not_restored
-        if run.preflight is not None and run.preflight.disruptor is not None and not run.not_restored:
+        acted = run.preflight is not None and run.preflight.disruptor is not None and run.preflight.blind is None
+        if acted and not run.not_restored:
             self._prove_restoration(injected=injector is not None and injector.injected > 0)
         if injector is not None:
             injector.lease.release()

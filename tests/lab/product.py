@@ -20,6 +20,7 @@ from reports.store import RunStore
 ROOT: Final = Path(__file__).resolve().parents[2]
 VERIFY: Final = Path(sys.executable).with_name("verify")
 ENDS_WITHIN_S: Final = 400.0  # the whole of a run on the lab, with a proof of restoration that needs all its time
+POLL_S: Final = 0.02  # between two lines of a run there may be no more
 
 Clause = tuple[str, str]
 """Requirement id and slug."""
@@ -83,7 +84,7 @@ class Running:
             assert self.process.poll() is None, f"it ended before {what}:\n{self.output}"
             raise NotYet(self.output.rpartition("\n")[2])
 
-        wait_until(happened, within_s, what, interval_s=0.2)
+        wait_until(happened, within_s, what, interval_s=POLL_S)
 
     def says(self, words: str, within_s: float = 120.0) -> None:
         """Wait until it has printed these words."""
