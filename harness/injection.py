@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import FrameType
 
 from fixtures.faults import FAULTS, Fault
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, WaitTimeout, wait_until
+from harness.interrupts import Interrupts
 from harness.journal import Entry, Event, Journal, Line, Recorder
 from harness.lease import Lease
 from policies.facts.base import Cause, Unseen
@@ -22,7 +21,6 @@ from targets.model import Target
 UNDO_WITHIN_S = 120.0  # an undo that needs longer needs a person
 PROOF_WITHIN_S = 15.0  # a fault that shows no effect by then did not happen
 CLOSE_WITHIN_S = 60.0  # the API may still be electing when the journal is closed
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Progress = Callable[[str], None]
 
@@ -55,8 +53,11 @@ class Injector:
     """The command that undoes what this run could not."""
     may_disrupt: Callable[[], Unseen | None]
     """Why nothing may be broken now, or None."""
+    interrupts: Interrupts
     not_restored: list[str] = field(default_factory=list)
     injected: int = 0
+    _settled: set[str] = field(default_factory=set)
+    """Entries of which nothing is left to do, or nothing can be done."""
 
     @contextlib.contextmanager
     def __call__(self, name: str, parameters: Mapping[str, str]) -> Iterator[Injected]:
@@ -75,21 +76,22 @@ class Injector:
             raise Unobservable(still_broken(open_entries, self.restore))
         now = datetime.now(UTC)
         entry = Entry(secrets.token_hex(6), self.run, self.target.name, name, dict(parameters), now)
-        with contextlib.ExitStack() as way_out:
-            # Before the entry is written, for an interrupt may come between any two lines.
-            way_out.callback(self._undo, fault, entry)
+        with self.interrupts.during_a_fault():
             try:
-                self._open(entry)
-            except Unobservable:
-                way_out.pop_all()  # not written down, so not injected
-                raise
-            self.progress(f"fault {name}: {fault.touches.format(**parameters)}")
-            injected = Injected(fault, entry.parameters, time.monotonic())
-            self.injected += 1
-            fault.inject(self.target, entry.parameters)
-            self._note("injected", entry)
-            injected.proof = self._prove(fault, entry)
-            yield injected
+                try:
+                    self._open(entry)
+                    self.progress(f"fault {name}: {fault.touches.format(**parameters)}")
+                    injected = Injected(fault, entry.parameters, time.monotonic())
+                    self.injected += 1
+                    fault.inject(self.target, entry.parameters)
+                    self._note("injected", entry)
+                    injected.proof = self._prove(fault, entry)
+                    yield injected
+                finally:
+                    self._undo(fault, entry)
+            finally:
+                # An interrupt may have come just before the undo began; from here on they are held back.
+                self._undo(fault, entry)
 
     def _open(self, entry: Entry) -> None:
         """Write the entry to both journals. Raises Unobservable where the cluster does not take it."""
@@ -97,6 +99,7 @@ class Injector:
         try:
             self.journal.open(entry)
         except Unobservable:
+            self._settled.add(entry.id)  # not written down, so not injected
             self._note("undone", entry)
             with contextlib.suppress(Unobservable):  # it may have been written although no answer came
                 self.journal.close(entry.id)
@@ -112,14 +115,19 @@ class Injector:
             raise Unobservable(Unseen(Cause.UNSAFE, f"the effect of {fault.name}", str(error), remedy)) from error
 
     def _undo(self, fault: Fault, entry: Entry) -> None:
-        with uninterrupted(self.progress):
-            try:
-                undo(fault, self.target, entry, self.restore, self.progress)
-                close(self.journal, entry, self.restore, self.progress)
-                self._note("undone", entry)
-            except NotRestoredError as error:
-                self.not_restored.append(str(error))
-                raise
+        if entry.id in self._settled:
+            return
+        self.interrupts.hold()
+        self.progress(f"fault {fault.name}: undoing it")
+        try:
+            undo(fault, self.target, entry, self.restore, self.progress)
+            close(self.journal, entry, self.restore, self.progress)
+            self._note("undone", entry)
+        except NotRestoredError as error:
+            self.not_restored.append(str(error))
+            raise
+        finally:
+            self._settled.add(entry.id)
         self.progress(f"fault {fault.name}: undone")
 
     def _note(self, event: Event, entry: Entry) -> None:
@@ -171,43 +179,3 @@ def still_broken(entries: tuple[Entry, ...], restore: str) -> Unseen:
         f"{e.fault} {e.parameters} of run {e.run}, opened {e.opened:%Y-%m-%d %H:%M:%S} UTC" for e in entries
     )
     return Unseen(Cause.UNSAFE, "the undo journal", f"still open: {what}", f"run `{restore}`")
-
-
-@contextlib.contextmanager
-def uninterrupted(progress: Progress) -> Iterator[None]:
-    """Hold back what ends a run while an undo is under way, say so, and let it through afterwards."""
-    held: list[int] = []
-
-    def hold(number: int, _frame: FrameType | None) -> None:
-        held.append(number)
-        progress("undoing what was broken first; this ends by itself")
-
-    before = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, hold)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if held:
-            raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def polite_ends() -> Iterator[None]:
-    """Make the polite ways to end a process (kill, a closed terminal) run the undo, as Ctrl-C does."""
-    before = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in before.items():
-        if handler is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -22,7 +22,8 @@ from fixtures.nodes import look_at_nodes
 from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
 from harness import selection
-from harness.injection import Injector, NotRestoredError, polite_ends
+from harness.injection import Injector, NotRestoredError
+from harness.interrupts import Interrupts
 from harness.journal import Journal
 from harness.lease import Lease
 from harness.preflight import look
@@ -130,6 +131,7 @@ class RunPlugin:
         self.now: Outcome | None = None
         self.phase = ""
         self.summary: RunSummary | None = None
+        self.interrupts = Interrupts()
         self.until_the_end = contextlib.ExitStack()
 
     # --- selection, order, preflight
@@ -158,7 +160,7 @@ class RunPlugin:
         run.planned = tuple(selection.names(item) for item in session.items)
         if session.testsfailed or not session.items:
             return
-        self.until_the_end.enter_context(polite_ends())
+        self.until_the_end.enter_context(self.interrupts.heard())
         run.preflight = look(run.target, run.operator, session.items, run.catalogue, restore=run.restore, say=run.say)
         if run.preflight.still_broken:
             run.not_restored.append(run.preflight.still_broken)
@@ -321,6 +323,7 @@ class RunPlugin:
                 progress=run.say,
                 restore=run.restore,
                 may_disrupt=self._may_disrupt,
+                interrupts=self.interrupts,
             )
         return run.injector
 
