@@ -29,7 +29,7 @@ PINS = HERE / "components.toml"
 MODULES = HERE / "modules"
 
 DISK_GB = 20
-"""Free disk a build asks for: DISK_EMPTY_GB and the largest module on top of it."""
+"""Free disk a build asks for; all components from nothing were seen to take 13 at the peak."""
 DISK_EMPTY_GB = 9
 """Go's caches are emptied between two modules when they have grown beyond this; unpacked, they never shrink."""
 KEPT = 2
