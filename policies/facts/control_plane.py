@@ -51,7 +51,7 @@ class ControlPlaneOutage(Fact, frozen=True):
     injected_at: float
     """When the injection began."""
     undone_at: float
-    """When the undo had been carried out."""
+    """When the undo began: until then the fault stood for certain."""
     ended_at: float
     """When the writer stopped."""
     interval_s: float
