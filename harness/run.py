@@ -112,6 +112,7 @@ class Run:
         limits = self.limits(outcome.requirement, outcome.clause)
         result = ClauseResult(
             run=self.store.run_id,
+            target=self.target.name,
             requirement=outcome.requirement,
             clause=outcome.clause,
             kind=outcome.kind,

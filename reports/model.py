@@ -42,6 +42,8 @@ class ClauseResult(Struct, frozen=True, kw_only=True):
     """What one test said of one clause; a line of ``findings.jsonl``."""
 
     run: str
+    target: str = ""
+    """The deployment, which a run that was killed can say nowhere else; empty in runs from before it was kept here."""
     requirement: str
     clause: str
     kind: Kind
