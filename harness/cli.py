@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bootstrap.lab.cli import app as lab
+from harness.evidence_cli import app as evidence
 from policies.catalogue import Catalogue, UnknownNameError, load_catalogue
 from policies.documents import DocumentError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     run, 10 something could not be evaluated, 11 the deployment is not as it was found (run `verify restore`).""",
 )
 app.add_typer(lab, name="lab")
+app.add_typer(evidence)  # `verify keygen` and `verify evidence`
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("out/runs")
@@ -40,6 +42,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 
 @app.command()
 def run(
+    *,
     target: TargetOption,
     requirement: Annotated[
         list[str] | None, typer.Option("--requirement", "-r", help="Only these, e.g. 1.4 or 1.1,10.1.")
@@ -48,6 +51,9 @@ def run(
         list[str] | None, typer.Option("--kind", "-k", help="Only these: inspect, probe, load, disrupt.")
     ] = None,
     disrupt: Annotated[bool, typer.Option("--disrupt", help="Allow faults where the target is production.")] = False,
+    key: Annotated[
+        str | None, typer.Option("--key", help="What signs the evidence: a file, env:NAME or hv:NAME (Vault).")
+    ] = None,
     out: OutOption = RUNS,
 ) -> None:
     """Verify a deployment: look, judge, leave evidence in out/runs/<id>/ and a report.html.
@@ -62,6 +68,7 @@ def run(
     arguments += ["--no-summary", "--target", target, "--out", str(out)]
     arguments += [f"--requirement={r}" for r in requirement or []] + [f"--kind={k}" for k in kind or []]
     arguments += ["--disrupt"] if disrupt else []
+    arguments += ["--key", key] if key else []
     sys.exit(int(pytest.main(arguments)))
 
 
@@ -93,15 +100,23 @@ def restore(target: TargetOption, out: OutOption = RUNS) -> None:
 def report(
     run_folder: Annotated[Path, typer.Argument(help="The run's folder.")] = RUNS / "latest",
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser, where there is a screen.")] = False,
+    to: Annotated[Path | None, typer.Option("--to", help="Draw it anew into this file, outside of the run.")] = None,
 ) -> None:
-    """Draw report.html of a run anew from its evidence, and say where it is."""
+    """Say where report.html of a run is, and draw it where there is none: for a run that was interrupted.
+
+    The page of a run that ended is part of its evidence and is never drawn over; --to draws it anew elsewhere.
+    """
     from reports.html import render
     from reports.store import PAGE, RunStore, StoreError
 
     try:
         store = RunStore.open(run_folder)
-        page = store.path / PAGE
-        render(store.read(), load_catalogue(), page)
+        record = store.read()
+        page = to or store.path / PAGE
+        if to is not None or record.manifest is None:
+            render(record, load_catalogue(), page)
+        elif not page.exists():
+            raise StoreError(f"{page} is not there any more; draw it anew elsewhere with --to FILE.")
     except (DocumentError, StoreError) as error:
         Console(stderr=True).print(str(error), markup=False)
         raise typer.Exit(USAGE) from error

@@ -8,6 +8,7 @@ deployment is as it was found, and leaves evidence and reports.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import time
 from collections.abc import Callable, Generator
@@ -41,6 +42,7 @@ from policies.limits import Limits
 from reports.allure import allure_labels
 from reports.model import RunSummary, Verdict
 from reports.overview import EXIT_NOT_RESTORED
+from reports.signing import KEY_VARIABLE, SigningError, load_signing_key
 from reports.store import RunStore, StoreError
 from targets.model import Target, load_target
 
@@ -64,6 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--requirement", action="append", default=[], metavar="ID", help="only these, e.g. 1.4,10.1")
     group.addoption("--kind", action="append", default=[], metavar="KIND", help="only inspect, probe, load, disrupt")
     group.addoption("--disrupt", action="store_true", help="allow faults in a target that is production")
+    group.addoption(
+        "--key",
+        default=os.environ.get(KEY_VARIABLE),
+        metavar="KEY",
+        help="what signs the evidence: a file, env:NAME or hv:NAME (Vault)",
+    )
     group.addoption("--out", default=RUNS, metavar="DIR", help=f"where runs are kept (default: {RUNS})")
 
 
@@ -82,13 +90,15 @@ def pytest_configure(config: pytest.Config) -> None:
         target = load_target(config.option.target, check=selection.names_known_to(catalogue))
         choice = selection.choose(catalogue, config.option.requirement, config.option.kind)
         api = operator(target)  # a wrong kubeconfig or context ends the run before anything was asked of any cluster
+        named = config.option.key or target.evidence.key
+        key = load_signing_key(named) if named else None
         store = RunStore.create(Path(config.option.out))
-    except (DocumentError, selection.SelectionError, KubeconfigError, StoreError) as error:
+    except (DocumentError, selection.SelectionError, KubeconfigError, SigningError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
     config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
     restore = restore_command(config.option.target, config.option.out)
-    run = Run(target, api, catalogue, store, choice, _speaker(config), restore)
+    run = Run(target, api, catalogue, store, choice, _speaker(config), restore, key)
     config.pluginmanager.register(RunPlugin(config, run), "verify-run")
 
 
@@ -199,7 +209,8 @@ class RunPlugin:
             finding = Finding(unseen.what, "to be seen", unseen.detail, None, unseen.cause, unseen.remedy)
             remedy = self.run.catalogue.remedy(outcome.requirement, outcome.clause)
             outcome.decision = Decision(Verdict.not_evaluated, unseen.cause)
-            outcome.findings = (finding,)
+            # Nothing was judged that could be judged again, whatever was judged before.
+            outcome.rule, outcome.facts, outcome.findings = "", (), (finding,)
             outcome.message = sentences(outcome.requirement, outcome.clause, outcome.findings, remedy)
         elif isinstance(error, NotRestoredError):
             outcome.decision = Decision(Verdict.error)

@@ -12,6 +12,7 @@ from harness.run import Run
 from reports.model import Emulated, Manifest, RunRecord, RunSummary
 from reports.overview import exit_code
 from reports.provenance import commit, versions
+from reports.signing import MAKE_ONE
 from reports.store import PAGE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,14 +35,15 @@ def conclude(run: Run, pytest_code: int) -> RunSummary:
 
 
 def publish(run: Run, summary: RunSummary) -> None:
-    """Write the manifest, then the page; then show the screen."""
+    """Draw the page, close the evidence with it in, sign; then show the screen."""
     from reports.html import render
     from reports.terminal import show
 
-    run.store.finish(summary)
-    record = run.store.read()
-    render(record, run.catalogue, run.store.path / PAGE)
-    show(record, run.catalogue)
+    def draw(record: RunRecord) -> None:
+        render(record, run.catalogue, run.store.path / PAGE)
+
+    run.store.finish(summary, draw, run.key, "" if run.key else f"no key was named; {MAKE_ONE}")
+    show(run.store.read(), run.catalogue)
 
 
 def _summary(run: Run, code: int) -> RunSummary:

@@ -17,6 +17,7 @@ from policies.facts.base import Cause, Fact, Unseen
 from policies.finding import Finding
 from policies.limits import Limits
 from reports.model import ClauseResult, Verdict
+from reports.signing import SigningKey
 from reports.store import RunStore
 from targets.model import Target
 
@@ -58,6 +59,8 @@ class Run:
     say: Callable[[str], None]
     restore: str
     """The command that undoes what this run could not."""
+    key: SigningKey | None = None
+    """What signs the evidence; without it the run says that it is not signed."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     preflight: Preflight | None = None
     injector: Injector | None = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 Direction: TypeAlias = Literal["at_most", "at_least", "exactly"]
+
+_TEXT: Final = re.compile(r"(at most|at least|exactly) (\S+) (.+) \((\w+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,15 @@ class Limit:
     def text(self) -> str:
         """`at most 30 s (api_write_gap)`."""
         return f"{self.direction.replace('_', ' ')} {self.value:.12g} {self.unit} ({self.name})"
+
+    @classmethod
+    def read(cls, text: str) -> Limit:
+        """The limit that `text` wrote, with 12 digits of its value. Raises ValueError."""
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is no limit")
+        direction, value, unit, name = found.groups()
+        return cls(name, float(value), unit, cast(Direction, direction.replace(" ", "_")))
 
 
 class Limits(Mapping[str, Limit]):

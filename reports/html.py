@@ -79,7 +79,7 @@ EXITS: Final = {
 def render(record: RunRecord, catalogue: Catalogue, out: Path | None = None) -> Path:
     """Draw the page into ``out`` (the run's own ``report.html`` by default); returns where it is. Raises StoreError."""
     out = out or Path(record.path) / PAGE
-    write_whole(out, _Page(record, catalogue, load_framework(catalogue)).html().encode())
+    write_whole({out: _Page(record, catalogue, load_framework(catalogue)).html().encode()})
     return out
 
 
@@ -469,6 +469,8 @@ class _Page:
                 ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items() if version)),
                 ("Started", manifest.started.isoformat(timespec="seconds")),
                 ("Ended", manifest.ended.isoformat(timespec="seconds")),
+                ("Signed by key", manifest.key or f"evidence not signed: {manifest.unsigned}"),
+                ("Follows run", manifest.previous_run and f"{manifest.previous_run} (manifest {manifest.previous})"),
             ]
             limits = [
                 (requirement_id, limit)
@@ -501,11 +503,15 @@ class _Page:
             tag("h2", "Evidence", id="evidence-title"),
             tag(
                 "p",
-                "This page is drawn from the files beside it and is not evidence itself. ",
+                "This page is drawn from the files beside it: ",
                 tag("code", "findings.jsonl"),
                 " holds every finding, ",
                 tag("code", "facts/"),
-                " what was seen, each under its own SHA-256.",
+                " what was seen, each under its own SHA-256. Their digests, and this page's own, stand in ",
+                tag("code", "manifest.json"),
+                "; whether all of it is what the run wrote says ",
+                tag("code", "verify evidence check FOLDER"),
+                ".",
             ),
             damage,
             *content,

@@ -108,9 +108,21 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 class Manifest(RunSummary, frozen=True, kw_only=True):
     """``manifest.json``: written last, so that a run without one did not end by itself."""
 
-    format: int = 1
+    format: int = 2
+    number: int = 0
+    """Its place in the chain of its folder, from 1; 0 for a run from before there was a chain."""
+    previous_run: str = ""
+    """The run that ended before it in the same folder; empty for the first."""
+    previous: str = ""
+    """SHA-256 of that run's ``manifest.json``; empty for the first."""
+    key: str = ""
+    """Fingerprint of the key that signs this manifest; empty where it is not signed."""
+    unsigned: str = ""
+    """Why it is not signed."""
     files: dict[str, str] = {}
-    """SHA-256 of every file of the run, by path in its folder; the manifest itself and the page drawn are left out."""
+    """SHA-256 of every file of the run, by path in its folder, without the manifest itself and its signature."""
+    lines: dict[str, tuple[str, ...]] = {}
+    """SHA-256 of every line of the files that are written line by line, so that one that was altered can be named."""
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):

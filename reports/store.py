@@ -1,39 +1,53 @@
 """The evidence of one run: a folder that is written once, line by line, and is readable whenever the writer dies.
 
 ``<root>/<run id>/`` holds ``facts/<sha256>.json.gz`` (each observation once), ``findings.jsonl`` (a result a line),
-``journal.jsonl`` (faults injected and undone) and, last, ``manifest.json``. ``<root>/latest`` points at the newest run.
+``journal.jsonl`` (faults injected and undone), the page and, last, ``manifest.json`` with its signature.
+``<root>/latest`` points at the newest run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import hashlib
 import importlib
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 from msgspec import Struct
 
 from policies.facts.base import Fact
+from reports import chain
+from reports.canonical import UNREADABLE, compact, pretty
+from reports.chain import Link, next_link
 from reports.model import ClauseResult, Manifest, RunRecord, RunSummary
 
+if TYPE_CHECKING:  # cryptography, which a run without a key does not need
+    from reports.signing import SigningKey
+
 LATEST: Final = "latest"
-MANIFEST: Final = "manifest.json"
+MANIFEST: Final = chain.MANIFEST
+SIGNATURE: Final = "manifest.dsse.json"
 RESULTS: Final = "findings.jsonl"
 JOURNAL: Final = "journal.jsonl"
 PAGE: Final = "report.html"
+LINE_BY_LINE: Final = (RESULTS, JOURNAL)
 FACTS_PACKAGE: Final = "policies.facts."
 
 
 class StoreError(Exception):
     """The evidence cannot be written or read; `str()` is a sentence that says what to do."""
+
+
+class UnknownFactError(StoreError):
+    """A fact that is whole, of a type or with fields that this version does not know."""
 
 
 class _Envelope(Struct, frozen=True):
@@ -87,14 +101,12 @@ class RunStore:
     def record_fact(self, fact: Fact) -> str:
         """Keep an observation; returns its SHA-256, which is also its name. The same fact is kept once."""
         kind = type(fact)
-        canonical = msgspec.json.encode(
-            {"type": f"{kind.__module__}.{kind.__qualname__}", "fact": fact}, order="sorted"
-        )
+        canonical = compact({"type": f"{kind.__module__}.{kind.__qualname__}", "fact": fact})
         digest = hashlib.sha256(canonical).hexdigest()
         file = self._fact_file(digest)
         if not file.exists():
             # No time and no name inside, so that equal facts are equal files.
-            write_whole(file, gzip.compress(canonical, mtime=0))
+            write_whole({file: gzip.compress(canonical, mtime=0)})
         return digest
 
     def append_result(self, result: ClauseResult) -> None:
@@ -105,27 +117,82 @@ class RunStore:
         """Keep a line of the undo journal; it is on the disk when this returns."""
         self._append(JOURNAL, entry)
 
-    def finish(self, summary: RunSummary) -> Manifest:
-        """Write the manifest with the digests of all files there are. Nothing of the run is written after it."""
-        manifest = Manifest(**msgspec.structs.asdict(summary), files=self.digests())
-        encoded = msgspec.json.encode(manifest, order="sorted")
-        write_whole(self.path / MANIFEST, msgspec.json.format(encoded, indent=1) + b"\n")
+    def finish(
+        self,
+        summary: RunSummary,
+        draw: Callable[[RunRecord], object] | None = None,
+        key: SigningKey | None = None,
+        unsigned: str = "",
+    ) -> Manifest:
+        """Close the run: draw its page, write the manifest with the digests of all files there are, and sign it.
+
+        ``draw`` draws the page into the folder; ``unsigned`` says why there is no key. Nothing of the run is written
+        after this. A key that does not sign leaves the run unsigned, and the manifest says why. Raises StoreError.
+        """
+        with self._alone_at_the_end() as link:
+            said = msgspec.structs.asdict(summary) | msgspec.structs.asdict(link)
+            base = Manifest(**said, unsigned=unsigned)
+            if key is not None:
+                from reports.signing import SigningError
+
+                try:
+                    return self._seal(msgspec.structs.replace(base, key=key.id, unsigned=""), draw, key)
+                except SigningError as error:
+                    base = msgspec.structs.replace(base, unsigned=str(error))
+            return self._seal(base, draw, None)
+
+    def _seal(self, base: Manifest, draw: Callable[[RunRecord], object] | None, key: SigningKey | None) -> Manifest:
+        record = self.read()
+        try:
+            if draw is not None:
+                draw(msgspec.structs.replace(record, manifest=msgspec.structs.replace(base, files=self.digests())))
+        finally:  # a page that cannot be drawn is no reason to leave the evidence open
+            manifest = msgspec.structs.replace(base, files=self.digests(), lines=self._line_digests())
+            written = pretty(manifest)
+            last = {self.path / MANIFEST: written}
+            if key is not None:
+                from reports.signing import sign, statement
+
+                last = {self.path / SIGNATURE: sign(statement(manifest, written, record.results), key), **last}
+            write_whole(last)
         return manifest
 
+    @contextlib.contextmanager
+    def _alone_at_the_end(self) -> Iterator[Link]:
+        """Two runs that end together end one after the other, each in the chain of their folder."""
+        root = self.path.parent
+        with _writing(root):
+            folder = os.open(root, os.O_RDONLY)
+            try:
+                # Where the file system has no locks, two runs may follow the same one, which the check will say.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(folder, fcntl.LOCK_EX)
+                yield next_link(root, self.run_id)
+            finally:
+                os.close(folder)
+
     def digests(self) -> dict[str, str]:
-        """SHA-256 of every file by its path in the folder, without the manifest and the page drawn from it."""
+        """SHA-256 of every file by its path in the folder, without the manifest and its signature."""
         found: dict[str, str] = {}
         with _writing(self.path):
             for file in sorted(self.path.rglob("*")):
                 name = file.relative_to(self.path).as_posix()
-                if file.is_file() and name not in {MANIFEST, PAGE}:
+                if file.is_file() and name not in {MANIFEST, SIGNATURE}:
                     found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        return found
+
+    def _line_digests(self) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for file in (self.path / name for name in LINE_BY_LINE):
+            if file.exists():
+                lines, _ = whole_lines(file.read_bytes())
+                found[file.name] = tuple(hashlib.sha256(line).hexdigest() for line in lines)
         return found
 
     def _append(self, name: str, value: object) -> None:
         file = self.path / name
         with _writing(file), file.open("ab") as out:
-            out.write(msgspec.json.encode(value, order="sorted") + b"\n")
+            out.write(compact(value) + b"\n")
             out.flush()
             os.fsync(out.fileno())
 
@@ -152,9 +219,9 @@ class RunStore:
         try:
             envelope = msgspec.json.decode(canonical, type=_Envelope)
             fact: Fact = msgspec.json.decode(envelope.fact, type=_fact_type(envelope.type))
-        except (msgspec.DecodeError, LookupError) as error:
+        except (*UNREADABLE, LookupError) as error:
             sentence = f"the fact {file} cannot be understood: {error}. Read it with the version that wrote it."
-            raise StoreError(sentence) from error
+            raise UnknownFactError(sentence) from error
         return fact
 
     def _fact_file(self, digest: str) -> Path:
@@ -166,25 +233,24 @@ class RunStore:
             return msgspec.json.decode(file.read_bytes(), type=Manifest)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             sentence = f"cannot read {file}: {error}. It was altered, or written by another version."
             raise StoreError(sentence) from error
 
     def _results(self) -> tuple[tuple[ClauseResult, ...], tuple[str, ...]]:
         file = self.path / RESULTS
         try:
-            lines = file.read_bytes().split(b"\n")
+            lines, _ = whole_lines(file.read_bytes())  # one that was cut short in mid-write is no result
         except FileNotFoundError:
             return (), ()
         except OSError as error:
             raise StoreError(f"cannot read {file}: {error.strerror or error}.") from error
         results: list[ClauseResult] = []
         damage: list[str] = []
-        lines.pop()  # empty after the last newline; anything else was cut short in mid-write, and is no result
         for number, line in enumerate(lines, start=1):
             try:
                 results.append(msgspec.json.decode(line, type=ClauseResult))
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 damage.append(f"line {number} of {RESULTS} cannot be read ({error}); its result is missing here.")
         return tuple(results), tuple(damage)
 
@@ -200,19 +266,31 @@ def _fact_type(name: str) -> Any:
     raise LookupError(f"{name!r} is no type of fact")
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """The whole file or none of it, on the disk when this returns."""
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    with _writing(file):
+def whole_lines(raw: bytes) -> tuple[list[bytes], bytes]:
+    """The lines of a file that is written line by line, and what a writer that was killed left of its last one."""
+    *lines, rest = raw.split(b"\n")
+    return lines, rest
+
+
+def write_whole(contents: Mapping[Path, bytes]) -> None:
+    """Each file whole or not at all, on the disk when this returns; they appear in their order, right after each other.
+
+    All are in the same folder. Raises StoreError.
+    """
+    drafts = {file: file.with_name(f".{file.name}.{secrets.token_hex(4)}") for file in contents}
+    with _writing(next(iter(contents))):
         try:
-            with draft.open("xb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            draft.replace(file)
+            for file, draft in drafts.items():
+                with draft.open("xb") as out:
+                    out.write(contents[file])
+                    out.flush()
+                    os.fsync(out.fileno())
+            for file, draft in drafts.items():
+                draft.replace(file)
         finally:
-            draft.unlink(missing_ok=True)
-        folder = os.open(file.parent, os.O_RDONLY)
+            for draft in drafts.values():
+                draft.unlink(missing_ok=True)
+        folder = os.open(next(iter(contents)).parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

@@ -70,6 +70,8 @@ def _parts(record: RunRecord, catalogue: Catalogue, over: Overview) -> Iterator[
     report = Text.assemble(("report ", "bright_black"), _nearest(Path(record.path) / PAGE))
     report.no_wrap, report.overflow = True, "ignore"  # a path cut in two cannot be copied
     yield report
+    if record.manifest is not None and not record.manifest.key:
+        yield Text.assemble(("proof  ", "bright_black"), f"evidence not signed: {visible(record.manifest.unsigned)}")
     yield Text.assemble(("next   ", "bright_black"), _next(record, over))
 
 

@@ -169,6 +169,16 @@ class Disrupt(Strict):
     max_seconds: int = Field(default=120, ge=1, le=3600, description="A fault undoes itself after this time.")
 
 
+class Evidence(Strict):
+    """How what a run leaves is signed."""
+
+    key: Text | None = Field(
+        default=None,
+        description="What signs: a PEM file, env:NAME (PEM in a variable) or hv:NAME (a key of Vault's transit); "
+        "--key and the variable VERIFY_KEY go before it. Without any, a run is not signed and says so.",
+    )
+
+
 class NotApplicable(Strict):
     """Something that this deployment does not have to meet; it is reported with its reason, never as passed."""
 
@@ -205,6 +215,7 @@ class Target(Strict):
     limits: dict[RequirementId, dict[str, Annotated[float, Field(ge=0)]]] = Field(
         default={}, description="Limits by requirement and name; one looser than the catalogue's is a deviation."
     )
+    evidence: Evidence = Evidence()
     not_applicable: tuple[NotApplicable, ...] = ()
     emulated: tuple[Emulated, ...] = ()
 

@@ -1,0 +1,100 @@
+"""Runs that really judged: rules on facts of their own cases, written as the harness writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from harness.verdict import decide, sentences
+from policies.catalogue import Catalogue
+from reports.html import render
+from reports.model import ClauseResult, Emulated, RunSummary
+from reports.provenance import commit
+from reports.signing import SigningKey
+from reports.store import PAGE, RunStore
+from tests.rules.cases import Case, load_cases
+
+START = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+CHECKOUT = Path(__file__).parents[2]
+JOURNAL = ({"at": START, "event": "injected"}, {"at": START, "event": "undone"})
+
+
+@cache
+def all_cases() -> tuple[Case, ...]:
+    """Every case of every rule."""
+    return tuple(load_cases())
+
+
+def one_of_each() -> Iterator[Case]:
+    """One case of every clause, in turn one that passes, one that fails and one that could not be seen."""
+    wanted = ("passed", "failed", "not_evaluated")
+    for number, clause in enumerate(sorted({(case.requirement, case.clause) for case in all_cases()})):
+        mine = [c for c in all_cases() if (c.requirement, c.clause) == clause and not c.overrides]
+        yield next((c for c in mine if c.expect == wanted[number % 3]), mine[0])
+
+
+def judged_run(
+    root: Path,
+    catalogue: Catalogue,
+    *,
+    key: SigningKey | None = None,
+    cases: Iterable[Case] | None = None,
+    finish: bool = True,
+    made_by: str | None = None,
+) -> RunStore:
+    """Write a run through the store; ``made_by`` is the commit that it names, by default the one here."""
+    store = RunStore.create(root)
+    for case in one_of_each() if cases is None else cases:
+        limits = case.limits()
+        findings = tuple(case.function(*case.facts, limits))
+        decision = decide(findings, case.facts, START)
+        remedy = catalogue.remedy(case.requirement, case.clause)
+        store.append_result(
+            ClauseResult(
+                run=store.run_id,
+                requirement=case.requirement,
+                clause=case.clause,
+                kind=catalogue.clause(case.requirement, case.clause).kind,
+                test=f"suites/test.py::test_{case.clause}",
+                verdict=decision.verdict,
+                cause=decision.cause,
+                message=sentences(case.requirement, case.clause, findings, remedy),
+                facts=tuple(store.record_fact(fact) for fact in case.facts),
+                rule=case.rule,
+                limits={name: limit.text() for name, limit in limits.items()},
+                findings=findings,
+                started=START,
+                ended=START + timedelta(seconds=0.4),
+            )
+        )
+    for line in JOURNAL:
+        store.journal(line)
+    (store.path / "junit.xml").write_text('<testsuites name="pytest"/>')
+    (store.path / "allure-results").mkdir()
+    (store.path / "allure-results" / "5d1c-result.json").write_text('{"status": "passed"}')
+    if finish:
+        summary = summarise(store.run_id, catalogue, commit(CHECKOUT) if made_by is None else made_by)
+        store.finish(summary, lambda record: render(record, catalogue, store.path / PAGE), key, "" if key else "no key")
+    return store
+
+
+def summarise(run: str, catalogue: Catalogue, made_by: str) -> RunSummary:
+    """What the harness says of such a run."""
+    return RunSummary(
+        run=run,
+        target="lab",
+        environment="lab",
+        started=START,
+        ended=START + timedelta(seconds=134.2),
+        exit_code=1,
+        catalogue_digest=catalogue.digest,
+        limits={
+            r.id: {n: x for c in r.clauses for n, x in catalogue.limits(r.id, c.slug, {}).items()} for r in catalogue
+        },
+        emulated=(Emulated("Six machines", "one machine"),),
+        command=("verify", "run", "--target", "lab"),
+        commit=made_by,
+        versions={"kubernetes": "v1.36.3"},
+    )
