@@ -6,6 +6,7 @@ of the environment or in Vault, and other tools of in-toto read what is written 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,6 +130,9 @@ def generate(out: Path) -> Path:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     beside = out.with_name(f"{out.name}.pub")
     try:
+        for file in (out, beside):
+            if file.exists():  # before any is written; O_EXCL below is for whoever writes at the same moment
+                raise FileExistsError(errno.EEXIST, "there already", str(file))
         for file, content, mode in (
             (out, private, 0o600),
             (beside, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644),

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.verdict import decide
 from policies.facts.base import Cause
+from reports.evidence import check
 from reports.model import RunRecord, Verdict
+from reports.signing import generate, load_public_key
 from reports.store import PAGE, RunStore
 from tests.unit.small_server import Asked, serving, status
 
@@ -355,3 +358,55 @@ def test_an_open_journal_stops_the_next_run(deployment: Deployment, *, alive: bo
         assert not record.results
         assert f"verify restore --target {deployment.target}" in said(result)
         assert "control-plane-node-cut" in "".join(record.manifest.not_restored)
+
+
+# --- the evidence
+
+JUDGES = """
+    import pytest
+    from policies.rules import control_plane
+
+    @pytest.mark.requirement("1.1", "control-plane-nodes")
+    def test_it(snapshot, judge):
+        judge(control_plane.ready_nodes, snapshot)
+"""
+
+
+@pytest.mark.parametrize("named_by", ["option", "variable", "target"])
+@pytest.mark.usefixtures("served")
+def test_a_run_is_signed_with_the_key_that_is_named(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, named_by: str
+) -> None:
+    key = deployment.pytester.path / "key.pem"
+    public = load_public_key(generate(key))
+    arguments = ["--key", str(key)] if named_by == "option" else []
+    if named_by == "variable":
+        monkeypatch.setenv("VERIFY_KEY", str(key))
+    if named_by == "target":
+        deployment.target.write_text(f"{deployment.target.read_text()}\nevidence: {{key: {key}}}\n")
+    result = deployment.run(JUDGES, *arguments)
+    assert "not signed" not in said(result)
+    (found,) = check(deployment.runs[0], [public], decide).runs
+    assert found.problems == ()
+    assert found.signed_by == public.id
+    assert found.again == 1
+
+
+@pytest.mark.usefixtures("served")
+def test_a_run_without_a_key_says_once_that_it_is_not_signed_and_can_be_judged_again(deployment: Deployment) -> None:
+    result = deployment.run(JUDGES)
+    on_one_line = " ".join(said(result).split())
+    assert on_one_line.count("evidence not signed: no key was named; make one with `verify keygen --out FILE`") == 1
+    (found,) = check(deployment.runs[0], [], decide).runs
+    assert found.problems == ()
+    assert found.again == 1
+
+
+def test_a_key_that_cannot_be_used_ends_the_run_before_anything_is_asked(
+    deployment: Deployment, served: list[Asked]
+) -> None:
+    result = deployment.run(JUDGES, "--key", "nowhere.pem")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "cannot read the key nowhere.pem: No such file or directory. Name another one, or make one" in said(result)
+    assert not served
+    assert not deployment.runs
