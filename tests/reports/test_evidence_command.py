@@ -13,7 +13,7 @@ from harness.cli import app
 from policies.catalogue import Catalogue
 from reports.signing import load_public_key, load_signing_key
 from reports.store import MANIFEST
-from tests.reports.judged import judged_run, one_of_each
+from tests.reports.judged import START, judged_run, one_of_each, summarise
 
 
 def typed(*arguments: str | Path) -> tuple[int, str]:
@@ -68,6 +68,19 @@ def test_an_interrupted_run_is_called_so(root: Path, catalogue: Catalogue) -> No
     assert code == 0
     assert f"ok       {store.run_id}: " in said
     assert "2 of 2 results judged again, interrupted" in said
+
+
+def test_a_rule_that_may_have_changed_since_is_neither_well_nor_altered(root: Path, catalogue: Catalogue) -> None:
+    failed = next(case for case in one_of_each() if case.expect == "failed")
+    store = judged_run(root, catalogue, cases=[failed], made_by="f" * 40, finish=False)
+    results = store.path / "findings.jsonl"
+    results.write_bytes(results.read_bytes().replace(b'"ok":false', b'"ok":true'))
+    store.finish(summarise(store.run_id, catalogue, "f" * 40, START))
+    code, said = typed("evidence", "check", store.path)
+    assert code == 10
+    assert f"not confirmed {store.run_id}: " in said
+    assert "  changed  findings.jsonl line 1 (" in said
+    assert "it was judged by commit ffffffffff, which is not in this checkout" in said
 
 
 def test_a_wrong_call_is_a_sentence(root: Path) -> None:
