@@ -44,7 +44,8 @@ def _told() -> Iterator[None]:
         console.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
-        console.print("Interrupted. `verify lab up` goes on from here, `verify lab down` takes away what there is.")
+        said = "Interrupted. `verify lab up` cleans up and starts again, `verify lab down` takes away what there is."
+        console.print(said, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from error
 
 
