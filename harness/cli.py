@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bootstrap.lab.cli import app as lab
 from harness.evidence_cli import app as evidence
+from harness.gate_cli import diff, gate, history
 from policies.catalogue import Catalogue, UnknownNameError, load_catalogue
 from policies.documents import DocumentError
 
@@ -145,6 +146,10 @@ def _explain(console: Console, catalogue: Catalogue, requirement_id: str) -> Non
         table.add_row(clause.slug, clause.kind, clause.statement, "\n".join(limit.text() for limit in limits.values()))
     console.print(table)
     console.print(f"\nTo mend it: {requirement.remediation}")
+
+
+for reader in (gate, diff, history):
+    app.command()(reader)
 
 
 def main() -> None:

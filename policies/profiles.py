@@ -44,6 +44,7 @@ class Profile(Strict):
     fresh_hours: dict[Kind, Annotated[float, Field(gt=0)]] = Field(
         description="For each kind how many hours ago the run that saw it may have started."
     )
+    signed: bool = Field(description="Whether only evidence counts that is signed by a key that is trusted.")
     also_blocks: tuple[AlsoBlocks, ...] = Field(
         default=(),
         description="Limits that the target loosened, waivers that are not in order; without it they are reported.",

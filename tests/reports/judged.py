@@ -43,13 +43,14 @@ def judged_run(
     cases: Iterable[Case] | None = None,
     finish: bool = True,
     made_by: str | None = None,
+    started: datetime = START,
 ) -> RunStore:
     """Write a run through the store; ``made_by`` is the commit that it names, by default the one here."""
     store = RunStore.create(root)
     for case in one_of_each() if cases is None else cases:
         limits = case.limits()
         findings = tuple(case.function(*case.facts, limits))
-        decision = decide(findings, case.facts, START)
+        decision = decide(findings, case.facts, started)
         remedy = catalogue.remedy(case.requirement, case.clause)
         store.append_result(
             ClauseResult(
@@ -65,8 +66,8 @@ def judged_run(
                 rule=case.rule,
                 limits={name: limit.text() for name, limit in limits.items()},
                 findings=findings,
-                started=START,
-                ended=START + timedelta(seconds=0.4),
+                started=started,
+                ended=started + timedelta(seconds=0.4),
             )
         )
     for line in JOURNAL:
@@ -75,19 +76,19 @@ def judged_run(
     (store.path / "allure-results").mkdir()
     (store.path / "allure-results" / "5d1c-result.json").write_text('{"status": "passed"}')
     if finish:
-        summary = summarise(store.run_id, catalogue, commit(CHECKOUT) if made_by is None else made_by)
+        summary = summarise(store.run_id, catalogue, commit(CHECKOUT) if made_by is None else made_by, started)
         store.finish(summary, lambda record: render(record, catalogue, store.path / PAGE), key, "" if key else "no key")
     return store
 
 
-def summarise(run: str, catalogue: Catalogue, made_by: str) -> RunSummary:
+def summarise(run: str, catalogue: Catalogue, made_by: str, started: datetime) -> RunSummary:
     """What the harness says of such a run."""
     return RunSummary(
         run=run,
         target="lab",
         environment="lab",
-        started=START,
-        ended=START + timedelta(seconds=134.2),
+        started=started,
+        ended=started + timedelta(seconds=134.2),
         exit_code=1,
         catalogue_digest=catalogue.digest,
         limits={

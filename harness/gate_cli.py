@@ -1,0 +1,197 @@
+"""``verify gate``, ``verify diff`` and ``verify history``: what is read out of the evidence of earlier runs."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:  # what a command does not need is not loaded for it
+    from rich.console import RenderableType
+
+    from reports.model import RunRecord
+    from reports.runs import StoredRun, Verify
+
+USAGE = 4
+RUNS = Path("out/runs")
+
+RunsOption = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="All of it, for a program.")]
+TargetName = Annotated[
+    str | None, typer.Option("--target", "-t", help="The target's name; needed where runs of several are kept.")
+]
+
+KeysOption = Annotated[
+    list[Path] | None,
+    typer.Option("--public-key", envvar="VERIFY_PUBLIC_KEY", help="Whose signature is trusted; may be repeated."),
+]
+
+
+def gate(
+    *,
+    profile: Annotated[str | None, typer.Option("--profile", "-p", help="nightly, golive, soc2.")] = None,
+    target: TargetName = None,
+    runs: RunsOption = RUNS,
+    public_key: KeysOption = None,
+    waivers: Annotated[Path | None, typer.Option("--waivers", help="Default: policies/waivers.yaml.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="What it would have said then, in UTC: 2026-11-24T12:00.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """GO or NO-GO, from the evidence of earlier runs alone, with the list of what blocks.
+
+    Exit codes: 0 for GO and nothing else, 1 for NO-GO, 4 for a wrong call or file. A profile says what must hold and
+    how old its evidence may be; waivers in policies/waivers.yaml cover breaches that were seen, for a time.
+    """
+    from policies.catalogue import load_catalogue
+    from policies.profiles import known_profiles, load_profile
+    from policies.waivers import WAIVERS, load_waivers
+    from reports import gate as gates
+    from reports.gate_screen import gate_screen
+    from reports.runs import gaps, stored_runs, verified
+
+    with _wrong_calls():
+        if profile is None:
+            raise _CallError(f"say for what: --profile with one of {', '.join(known_profiles())}.")
+        catalogue = load_catalogue()
+        demanded = load_profile(profile, catalogue)
+        accepted = load_waivers(catalogue, waivers or WAIVERS)
+        if demanded.signed and not public_key:
+            raise _CallError(
+                f"{profile} counts signed evidence alone; say whose signature is trusted with --public-key."
+            )
+        keys, verify = _verifier(public_key or [])
+        now = datetime.now(UTC) if as_of is None else _time(as_of)
+        stored = [run for run in stored_runs(runs) if as_of is None or run.started <= now]
+        name = _target(target, runs, stored)
+        since = now - gates.window(demanded)  # what is older does not count anyway
+        found = [verified(run, verify) if run.of(name) and run.started >= since else run for run in stored]
+        answer = gates.gate(
+            found,
+            profile=demanded,
+            catalogue=catalogue,
+            waivers=accepted,
+            target=name,
+            now=now,
+            gaps=gaps(runs, stored),
+            keys=keys,
+        )
+    _print(answer, json, lambda: gate_screen(answer, catalogue, demanded))
+    raise typer.Exit(answer.exit_code)
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="A run's id, or its folder.")],
+    after: Annotated[str, typer.Argument(help="Another one; `latest` is the newest.")] = "latest",
+    runs: RunsOption = RUNS,
+    json: JsonOption = False,
+) -> None:
+    """What changed from one run to another: verdicts, the subjects behind them, limits, versions."""
+    from policies.catalogue import load_catalogue
+    from reports.diff import diff_screen, difference
+
+    with _wrong_calls():
+        catalogue = load_catalogue()
+        found = difference(_record(before, runs), _record(after, runs), catalogue)
+    _print(found, json, lambda: diff_screen(found))
+
+
+def history(
+    target: TargetName = None,
+    runs: RunsOption = RUNS,
+    public_key: KeysOption = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="So many runs.")] = 12,
+    json: JsonOption = False,
+) -> None:
+    """The trend: each requirement's verdict in each of the last runs of a target."""
+    from policies.catalogue import load_catalogue
+    from reports import history as histories
+    from reports.runs import stored_runs, verified
+
+    with _wrong_calls():
+        catalogue = load_catalogue()
+        stored = stored_runs(runs)
+        name = _target(target, runs, stored)
+        _, verify = _verifier(public_key or [])
+        mine = [run for run in stored if run.of(name)]
+        found = histories.history([verified(run, verify) for run in mine[-last:]], catalogue, name, len(mine) - last)
+    _print(found, json, lambda: histories.history_screen(found, catalogue))
+
+
+class _CallError(Exception):
+    """A wrong call; the message is a sentence for the user."""
+
+
+@contextlib.contextmanager
+def _wrong_calls() -> Iterator[None]:
+    """Whatever is wrong with the call or a file ends with its sentence and exit code 4."""
+    from policies.documents import DocumentError
+    from reports.signing import SigningError
+    from reports.store import StoreError
+
+    try:
+        yield
+    except (DocumentError, StoreError, SigningError, _CallError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from error
+
+
+def _target(named: str | None, runs: Path, stored: Iterable[StoredRun]) -> str:
+    """The target meant: as named, or the only one of which there are runs. Raises _CallError."""
+    from policies.documents import did_you_mean
+
+    there = sorted({run.manifest.target for run in stored if run.manifest is not None})
+    if named is not None:
+        if there and named not in there:
+            raise _CallError(f'{runs} holds no run of a target "{named}".{did_you_mean(named, there)}')
+        return named
+    if len(there) != 1:
+        has = f"holds runs of {', '.join(there)}" if there else "holds no finished run"
+        raise _CallError(f"{runs} {has}; say which deployment with --target.")
+    return there[0]
+
+
+def _verifier(files: Iterable[Path]) -> tuple[tuple[str, ...], Verify]:
+    """The fingerprints of the keys, and what asks whether a run is what it wrote. Raises SigningError."""
+    from harness.verdict import decide
+    from reports.evidence import check
+    from reports.signing import load_public_key
+
+    keys = [load_public_key(file) for file in files]
+
+    def verify(folder: Path) -> str:
+        (run,) = check(folder, keys, decide).runs
+        return "" if not run.problems else str(run.problems[0])
+
+    return tuple(key.id for key in keys), verify
+
+
+def _time(text: str) -> datetime:
+    """A time in UTC. Raises _CallError."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise _CallError(f'--as-of: "{text}" is no time; write it as 2026-11-24T12:00.') from error
+
+
+def _record(named: str, runs: Path) -> RunRecord:
+    from reports.store import RunStore
+
+    return RunStore.open(runs / named if (runs / named).is_dir() else Path(named)).read()
+
+
+def _print(value: object, json: bool, screen: Callable[[], RenderableType]) -> None:
+    if json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(screen())
