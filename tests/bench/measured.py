@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-import resource
 import signal
 import subprocess
-import tempfile
-import threading
-import time
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-KIB_PER_MB = 1000**2 / 1024
+COUNTED = Path(__file__).with_name("counted.py")
+MB_PER_KIB = 1024 / 1000**2
 """Peaks come from the kernel in KiB; limits are said in MB."""
 
 
@@ -34,45 +33,39 @@ class Measured:
     output: str
 
 
-def measure(
-    argv: Sequence[str], *, timeout_s: float, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> Measured:
-    """Run a command with both its outputs caught. Raises `BenchError` when it takes longer than ``timeout_s``."""
-    with tempfile.TemporaryFile() as out:
-        began = time.monotonic()
+def measure(argv: Sequence[str], *, timeout_s: float, cwd: Path | None = None) -> Measured:
+    """Run a command, its first word a path, with both its outputs caught.
+
+    Raises `BenchError` when it takes longer than ``timeout_s``.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as counts:
         process = subprocess.Popen(
-            argv,
+            [sys.executable, "-I", "-S", str(COUNTED), str(writing), *argv],
             stdin=subprocess.DEVNULL,
-            stdout=out,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
+            pass_fds=(writing,),
             start_new_session=True,
         )
-        overdue = threading.Event()
-
-        def end() -> None:
-            overdue.set()
-            os.killpg(process.pid, signal.SIGKILL)
-
-        timer = threading.Timer(timeout_s, end)
-        timer.start()
+        os.close(writing)
         try:
-            _, status, used = os.wait4(process.pid, 0)
-        except BaseException:
+            output, _ = process.communicate(timeout=timeout_s)
+        except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise BenchError(f"`{' '.join(argv[:2])} …` did not end within {timeout_s:.0f} s") from error
             raise
-        finally:
-            timer.cancel()
-        wall_s = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would warn that it still runs
-        out.seek(0)
-        output = out.read().decode("utf-8", "replace")
-    if overdue.is_set():
-        raise BenchError(f"`{' '.join(argv[:2])} …` did not end within {timeout_s:.0f} s")
-    # A new program inherits the peak of the one that started it, so ours has to be the smaller one.
-    own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if used.ru_maxrss <= own_kib:
-        raise BenchError(f"`{argv[0]}` used less memory than this measurement itself; its peak cannot be told")
-    return Measured(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / KIB_PER_MB, process.returncode, output)
+        said = counts.read()
+    if not said:
+        raise BenchError(f"`{argv[0]}` cannot be started: {output.decode('utf-8', 'replace').strip()[-300:]}")
+    counted = json.loads(said)
+    return Measured(
+        wall_s=counted["wall_s"],
+        cpu_s=counted["cpu_s"],
+        peak_mb=counted["peak_kib"] * MB_PER_KIB,
+        exit_code=counted["exit_code"],
+        output=output.decode("utf-8", "replace"),
+    )

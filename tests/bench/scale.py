@@ -1,0 +1,175 @@
+"""The read-only part on a large cluster, at a quarter, a half and the whole of its size."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from policies.facts.base import Listing
+from policies.facts.kubernetes import Snapshot
+from reports.store import RunStore
+from targets.model import TARGETS
+from tests.bench.filling import Size, fill, identities
+from tests.bench.measured import BenchError, measure
+from tests.bench.simulated import CONTEXT, Simulated, simulated
+from tests.bench.tools import verdicts, verify_command
+
+FULL = Size(nodes=200, namespaces=500, pods=5000)
+PARTS = (4, 2, 1)
+ROUNDS = 3
+WALL_S = 20.0
+PEAK_MB = 400.0
+STEEPER = 1.5
+"""Growth is linear while an object of the second step costs at most this many times one of the first.
+
+Were it quadratic, it would cost twice as much.
+"""
+TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """The read-only part at one size. ``objects`` is what its snapshot held."""
+
+    size: Size
+    silent: bool
+    """Whether the target names an SSH key, and no node answers."""
+    objects: int
+    requests: int
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    found: str
+
+
+def grow(console: Console) -> bool:
+    """Fill, measure, print, and say whether the limits hold. Raises `BenchError` where nothing can be measured."""
+    points: list[Point] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="finbot-bench-") as scratch,
+        simulated(Path(scratch), lambda line: console.print(f"  {line}", markup=False)) as server,
+        _silent_hosts(FULL.nodes) as port,
+    ):
+        identities(server.api)
+        for part in PARTS:
+            size = FULL.part(part)
+            console.print(f"filling: {size}")
+            fill(server, size, _address)
+            points.append(_point(server, size, Path(scratch), None))
+            console.print(f"  {points[-1].wall_s:.2f} s")
+        page = server.api.request("GET", "/api/v1/pods", params={"limit": "100"})
+        points.append(_point(server, FULL, Path(scratch), port))
+    _print(points, len(page.body) / 100, console)
+    return _judge(points, console)
+
+
+def _point(server: Simulated, size: Size, scratch: Path, ssh_port: int | None) -> Point:
+    target = scratch / "bench.yaml"
+    target.write_text(yaml.safe_dump(_target(server.kubeconfig, scratch, ssh_port)))
+    runs = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            runs.append(measure(verify_command(str(target), Path(folder)), timeout_s=TIMEOUT_S))
+            found = verdicts(Path(folder))
+            snapshot = _snapshot(Path(folder))
+    lists = [value for value in msgspec.structs.astuple(snapshot) if isinstance(value, Listing)]
+    if len(snapshot.pods.items) != size.pods or len(snapshot.nodes.items) != size.nodes:
+        raise BenchError(f"the run saw {len(snapshot.nodes.items)} nodes and {len(snapshot.pods.items)} pods")
+    return Point(
+        size=size,
+        silent=ssh_port is not None,
+        objects=sum(len(listing.items) for listing in lists),
+        requests=snapshot.requests,
+        wall_s=median(run.wall_s for run in runs),
+        cpu_s=min(run.cpu_s for run in runs),
+        peak_mb=max(run.peak_mb for run in runs),
+        found=found,
+    )
+
+
+def _snapshot(folder: Path) -> Snapshot:
+    """The snapshot that the run under ``folder`` left as evidence."""
+    store = RunStore.open(folder / "latest")
+    digests = {digest for result in store.read().results for digest in result.facts}
+    facts = (store.load_fact(digest) for digest in digests)
+    found = next((fact for fact in facts if isinstance(fact, Snapshot)), None)
+    if found is None:
+        raise BenchError("the run left no snapshot")
+    return found
+
+
+def _target(kubeconfig: Path, scratch: Path, ssh_port: int | None) -> dict[str, object]:
+    """The lab's target with another cluster. Without SSH, or with nodes that never answer on it."""
+    target: dict[str, object] = yaml.safe_load((TARGETS / "lab.yaml").read_text())
+    target |= {"name": "bench", "description": "Simulated by KWOK", "emulated": []}
+    target["cluster"] = {"kubeconfig": str(kubeconfig), "context": CONTEXT}
+    del target["control_plane"], target["ssh"]
+    if ssh_port is not None:
+        known = scratch / "known_hosts"
+        known.touch()
+        target["ssh"] = {"key": str(scratch / "accounts.key"), "known_hosts": str(known), "port": ssh_port}
+    return target
+
+
+def _address(number: int) -> str:
+    """Of a simulated node: in the loopback range, so that nothing leaves this machine."""
+    return f"127.77.{number // 250}.{number % 250 + 1}"
+
+
+@contextmanager
+def _silent_hosts(count: int) -> Iterator[int]:
+    """Addresses that take a connection and never say a word, the slowest way to be unreachable; yields their port."""
+    with ExitStack() as listening:
+        port = 0
+        for number in range(count):
+            listener = listening.enter_context(socket.socket())
+            listener.bind((_address(number), port))
+            listener.listen()
+            port = listener.getsockname()[1]
+        yield port
+
+
+def _print(points: list[Point], pod_bytes: float, console: Console) -> None:
+    headings = ("objects", "lists", "wall", "s per 1,000", "CPU", "peak memory")
+    table = Table("nodes, namespaces, pods", *headings, box=None)
+    for point in points:
+        size = point.size
+        table.add_row(
+            f"{size.nodes}, {size.namespaces}, {size.pods:,}{', SSH silent' if point.silent else ''}",
+            f"{point.objects:,}",
+            str(point.requests),
+            f"{point.wall_s:.2f} s",
+            f"{point.wall_s / point.objects * 1000:.2f}",
+            f"{point.cpu_s:.2f} s",
+            f"{point.peak_mb:.0f} MB",
+        )
+    console.print()
+    console.print(table)
+    console.print(f"\nA pod is {pod_bytes / 1000:.1f} kB as the API sends it. {points[-1].found}.", markup=False)
+    console.print(f"Medians of {ROUNDS} runs; CPU is the least of them, peak memory the most.\n")
+
+
+def _judge(points: list[Point], console: Console) -> bool:
+    quarter, half, whole, silent = points
+    # By CPU: how long the servers take for their part depends on what else this machine does.
+    first = (half.cpu_s - quarter.cpu_s) / (half.objects - quarter.objects) * 1000
+    second = (whole.cpu_s - half.cpu_s) / (whole.objects - half.objects) * 1000
+    wall_s, peak_mb = max(whole.wall_s, silent.wall_s), max(point.peak_mb for point in points)
+    held = {
+        f"at most {WALL_S:g} s: {wall_s:.1f} s": wall_s <= WALL_S,
+        f"at most {PEAK_MB:g} MB: {peak_mb:.0f} MB": peak_mb <= PEAK_MB,
+        f"linear: {first:.2f}, then {second:.2f} CPU seconds for each 1,000 objects more": second <= first * STEEPER,
+    }
+    for sentence, holds in held.items():
+        console.print(f"{'met ' if holds else 'MISS'}  limit: {sentence}")
+    return all(held.values())
