@@ -19,6 +19,7 @@ from msgspec import Struct
 from fixtures.kubernetes import Answer, Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
+from reports.canonical import UNREADABLE
 
 CONFIG_MAP = "verify-journal"
 RESTORED = "restored.jsonl"
@@ -104,7 +105,7 @@ def open_lines(files: Iterable[Path], target: str) -> tuple[Entry, ...]:
         for raw in file.read_bytes().splitlines():
             try:
                 line = msgspec.json.decode(raw, type=Line)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue
             if line.event == "undone":
                 found.pop(line.entry.id, None)

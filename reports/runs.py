@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from reports.chain import MANIFEST, breaks, links
+from reports.canonical import UNREADABLE
 from reports.model import ClauseResult, Manifest, RunRecord
 from reports.overview import EXIT_NOT_RESTORED
 from reports.store import JOURNAL, LATEST, RESULTS, RunStore, StoreError
@@ -146,12 +147,16 @@ def verified(run: StoredRun, verify: Verify) -> StoredRun:
 
 
 def gaps(root: Path, runs: Iterable[StoredRun]) -> tuple[tuple[datetime, str], ...]:
-    """Where the chain of a folder is broken: until when something may be missing, and what. Raises StoreError."""
+    """Where runs of a folder may be missing: until when, and what is wrong there. Raises StoreError."""
     ended = {run.name: run.manifest.ended for run in runs if run.manifest is not None}
     try:
-        return tuple((ended[one.run], one.what) for one in breaks(links(root)) if one.run in ended)
+        found = [(ended[one.run], one.what) for one in breaks(links(root)) if one.run in ended]
+        pointer = root / LATEST
+        if pointer.is_symlink() and not pointer.exists():
+            found.append((FAR_FUTURE, f"{LATEST} points at run {pointer.readlink()}, which is not there"))
     except OSError as error:
         raise StoreError(f"cannot read {error.filename or root}: {error.strerror or error}.") from error
+    return tuple(found)
 
 
 def _contradiction(record: RunRecord, manifest: Manifest) -> str:
@@ -185,6 +190,6 @@ def _journal(file: Path) -> tuple[_JournalLine, ...]:
     for raw in file.read_bytes().splitlines():
         try:
             lines.append(msgspec.json.decode(raw, type=_JournalLine))
-        except msgspec.DecodeError:  # cut short by a crash: that fault was in the journal of the cluster before
+        except UNREADABLE:  # cut short by a crash: that fault was in the journal of the cluster before
             continue
     return tuple(lines)

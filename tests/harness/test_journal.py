@@ -34,3 +34,8 @@ def test_an_entry_of_another_target_is_not_ours_to_undo(tmp_path: Path) -> None:
 def test_a_line_cut_short_by_a_crash_does_not_hide_the_others(tmp_path: Path) -> None:
     file = write(tmp_path / "j", ("open", entry("a")), tail=b'{"at": "2026-01-01T00:')
     assert [e.id for e in open_lines([file], "lab")] == ["a"]
+
+
+def test_bytes_that_are_no_text_do_not_hide_the_others(tmp_path: Path) -> None:
+    file = write(tmp_path / "j", ("open", entry("a")), tail=b'{"at": "\xff\xfe"}\n')
+    assert [e.id for e in open_lines([file], "lab")] == ["a"]
