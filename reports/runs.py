@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from reports.chain import MANIFEST, breaks, links
 from reports.canonical import UNREADABLE
+from reports.chain import MANIFEST, breaks, links
 from reports.model import ClauseResult, Manifest, RunRecord
 from reports.overview import EXIT_NOT_RESTORED
 from reports.store import JOURNAL, LATEST, RESULTS, RunStore, StoreError
