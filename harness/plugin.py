@@ -206,7 +206,7 @@ class RunPlugin:
             return
         if isinstance(error, Unobservable):
             unseen = error.unseen
-            finding = Finding(unseen.what, "to be seen", unseen.detail, None, unseen.cause, unseen.remedy)
+            finding = Finding.unseen(unseen.what, "to be seen", unseen)
             remedy = self.run.catalogue.remedy(outcome.requirement, outcome.clause)
             outcome.decision = Decision(Verdict.not_evaluated, unseen.cause)
             # Nothing was judged that could be judged again, whatever was judged before.

@@ -26,4 +26,5 @@ class Finding(Struct, frozen=True):
     @classmethod
     def unseen(cls, subject: str, expected: str, unseen: Unseen) -> Finding:
         """The finding for a subject that could not be looked at."""
-        return cls(subject, expected, f"{unseen.what}: {unseen.detail}", None, unseen.cause, unseen.remedy)
+        observed = unseen.detail if unseen.what == subject else f"{unseen.what}: {unseen.detail}"
+        return cls(subject, expected, observed, None, unseen.cause, unseen.remedy)
