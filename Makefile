@@ -33,8 +33,13 @@ verify: setup ## bring up the lab, verify it, leave an open report in out/runs/l
 	@$(BIN)/verify run --target lab
 	@$(BIN)/verify report --open
 
-test: check ## everything that proves the product: static checks, rules, harness, reports, the lab, seeded violations
-	@$(BIN)/pytest tests
+test: check browser ## everything that proves the product: static checks, rules, harness, reports, the lab, seeded violations
+	@$(BIN)/pytest --durations=12
+
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || { echo "browser: installing Debian's chromium, which the tests of the page open it in"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
 
 check: setup ## ruff, mypy strict, import-linter, shellcheck
 	@echo "check: ruff, mypy strict, import-linter, shellcheck"
