@@ -130,7 +130,11 @@ def _limits(manifest: Manifest | None) -> dict[str, str]:
     """Every limit in force, by requirement and name."""
     if manifest is None:
         return {}
-    return {f"{id_} {name}": limit.text() for id_, limits in manifest.limits.items() for name, limit in limits.items()}
+    return {
+        f"{requirement} {name}": limit.text().removesuffix(f" ({name})")
+        for requirement, limits in manifest.limits.items()
+        for name, limit in limits.items()
+    }
 
 
 def _made_with(manifest: Manifest | None) -> dict[str, str]:

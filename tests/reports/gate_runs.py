@@ -138,7 +138,17 @@ def ask(
     profile: Profile = RELEASE,
     waivers: tuple[Waiver, ...] = (),
     gaps: tuple[tuple[datetime, str], ...] = (),
+    keys: tuple[str, ...] = (),
 ) -> Answer:
     """The gate's answer for the lab."""
     accepted = Waivers(waivers=waivers)
-    return gate(runs, profile=profile, catalogue=CATALOGUE, waivers=accepted, target="lab", now=NOW, gaps=gaps)
+    return gate(
+        runs,
+        profile=profile,
+        catalogue=CATALOGUE,
+        waivers=accepted,
+        target="lab",
+        now=NOW,
+        gaps=gaps,
+        keys=keys,
+    )

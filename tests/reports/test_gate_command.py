@@ -161,6 +161,13 @@ def test_a_run_taken_out_of_the_chain_is_no_go(shelf: Shelf) -> None:
     assert "is not there" in told
 
 
+def test_the_newest_run_taken_out_is_no_go(shelf: Shelf) -> None:
+    shutil.rmtree(shelf.runs / names(shelf)[1])
+    answered = shelf.gate()
+    assert answered.exit_code == 1
+    assert "latest points at run" in " ".join(answered.output.split())
+
+
 def test_a_breach_is_waived_from_a_file(tmp_path: Path, made: Shelf, catalogue: Catalogue) -> None:
     run = judged_run(tmp_path / "runs", catalogue, cases=with_one_broken())
     shelf = Shelf(tmp_path / "runs", made.key, made.other)
