@@ -316,7 +316,9 @@ def _why(result: ClauseResult) -> str:
 
 
 def hours(age: timedelta) -> str:
-    """``25 min``, ``4 h``, ``26.5 h``, ``31 days``."""
+    """``40 s``, ``25 min``, ``4 h``, ``26.5 h``, ``31 days``."""
+    if age < timedelta(minutes=1):
+        return f"{age.total_seconds():.0f} s"
     if age < timedelta(hours=1):
         return f"{age.total_seconds() / 60:.0f} min"
     if age < timedelta(days=4):

@@ -29,9 +29,16 @@ LOOKS: Final[Mapping[Standing, tuple[str, str]]] = {  # the gravest first, so th
     Standing.holds: ("✓", "green"),
     Standing.not_applicable: ("∅", "bright_black"),
 }
+PARTLY: Final = ("◐", "yellow")
 NOT_ASKED: Final = ("-", "bright_black")
 LEGEND: Final = {"✓": "holds", "✗": "broken", "!": "check broke", "?": "no evidence that counts", "m": "for a person"}
-LEGEND_MORE: Final = {"·": "never judged", "~": "waived", "∅": "does not apply", "-": "not asked for"}
+LEGEND_MORE: Final = {
+    "◐": "partly judged",
+    "·": "never judged",
+    "~": "waived",
+    "∅": "does not apply",
+    "-": "not asked for",
+}
 ONE_BY_ONE: Final = frozenset(
     standing.value for standing in (Standing.broken, Standing.check_broke, Standing.not_evaluated, Standing.manual)
 )
@@ -99,7 +106,9 @@ def _look(clauses: Sequence[ClauseAnswer]) -> tuple[str, str]:
     if not clauses:
         return NOT_ASKED
     order = list(LOOKS)
-    mark, colour = LOOKS[min((clause.standing for clause in clauses), key=order.index)]
+    worst = min((clause.standing for clause in clauses), key=order.index)
+    open_ones = worst in {Standing.no_evidence, Standing.no_check}
+    mark, colour = PARTLY if open_ones and any(c.verdict is not None for c in clauses) else LOOKS[worst]
     return mark, colour if any(clause.must for clause in clauses) else "bright_black"
 
 

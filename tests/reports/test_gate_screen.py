@@ -77,6 +77,12 @@ def test_what_nobody_looked_at_is_told_together() -> None:
     assert f"{told} → verify run --target lab --requirement 1.1,1.3,1.4,10.1" in text
 
 
+def test_what_was_judged_in_part_is_not_shown_as_never_judged() -> None:
+    text = screen(ask(a_run(1, kinds=("inspect",))))
+    assert "◐ 1.1 " in text
+    assert "◐ partly judged" in text
+
+
 def test_waived_and_reported_are_told_on_a_go_as_well() -> None:
     run = a_run(1, {("1.4", "wildcards"): broken(DEPLOYER)}, overrides=LOOSENED)
     unused = a_waiver(requirement="10.1", clause="limits", subject="production/api")
