@@ -11,6 +11,10 @@ from typing import Final
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class ToldToEndError(KeyboardInterrupt):
+    """The run was told to end; the message says by what."""
+
+
 class Interrupts:
     """Turns signals that end a run into KeyboardInterrupt. While a fault is in force only the first one is let in.
 
@@ -46,15 +50,15 @@ class Interrupts:
         finally:
             self._in_force = self._holding = False
             if self._held:
-                raise KeyboardInterrupt
+                raise ToldToEndError("told to end while a fault was being undone; it was undone first")
 
     def hold(self) -> None:
         """Let none in any more until the block of ``during_a_fault`` ends."""
         self._holding = True
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
         if self._holding:
             self._held = True  # says nothing: it may have come while something was being printed
             return
         self._holding = self._in_force
-        raise KeyboardInterrupt
+        raise ToldToEndError(f"told to end by {signal.Signals(number).name}")

@@ -40,7 +40,8 @@ def empty(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     del lab  # its binaries are used
     with simulated(tmp_path, lambda _: None) as cluster:
         for file in IDENTITIES:
-            command = [BIN / "kubectl", "--kubeconfig", cluster.kubeconfig, "apply", "-f", BOOTSTRAP / "layers" / file]
+            manifest = str(BOOTSTRAP / "layers" / file)
+            command = [str(BIN / "kubectl"), "--kubeconfig", str(cluster.kubeconfig), "apply", "-f", manifest]
             subprocess.run(command, check=True, capture_output=True)
         target = yaml.safe_load((ROOT / "targets/lab.yaml").read_text())
         target["cluster"] = {"kubeconfig": str(cluster.kubeconfig), "context": CONTEXT}
