@@ -25,14 +25,15 @@ from tests.bench.simulated import CONTEXT, Simulated, simulated
 from tests.bench.tools import verdicts, verify_command
 
 FULL = Size(nodes=200, namespaces=500, pods=5000)
-PARTS = (4, 2, 1)
+EMPTY = Size(0, 0, 0)
+SIZES = (EMPTY, FULL.part(4), FULL.part(2), FULL)
 ROUNDS = 3
 WALL_S = 20.0
 PEAK_MB = 400.0
 STEEPER = 1.5
-"""Growth is linear while an object of the second step costs at most this many times one of the first.
+"""Growth is linear while an object at full size costs at most this many times one at a quarter of it.
 
-Were it quadratic, it would cost twice as much.
+Were it quadratic, it would cost four times as much.
 """
 TIMEOUT_S = 300.0
 
@@ -61,8 +62,7 @@ def grow(console: Console) -> bool:
         _silent_hosts(FULL.nodes) as port,
     ):
         identities(server.api)
-        for part in PARTS:
-            size = FULL.part(part)
+        for size in SIZES:
             console.print(f"filling: {size}")
             fill(server, size, _address)
             points.append(_point(server, size, Path(scratch), None))
@@ -160,15 +160,16 @@ def _print(points: list[Point], pod_bytes: float, console: Console) -> None:
 
 
 def _judge(points: list[Point], console: Console) -> bool:
-    quarter, half, whole, silent = points
+    empty, quarter, half, whole, silent = points
     # By CPU: how long the servers take for their part depends on what else this machine does.
-    first = (half.cpu_s - quarter.cpu_s) / (half.objects - quarter.objects) * 1000
-    second = (whole.cpu_s - half.cpu_s) / (whole.objects - half.objects) * 1000
+    each = [(point.cpu_s - empty.cpu_s) / (point.objects - empty.objects) * 1000 for point in (quarter, half, whole)]
     wall_s, peak_mb = max(whole.wall_s, silent.wall_s), max(point.peak_mb for point in points)
     held = {
         f"at most {WALL_S:g} s: {wall_s:.1f} s": wall_s <= WALL_S,
         f"at most {PEAK_MB:g} MB: {peak_mb:.0f} MB": peak_mb <= PEAK_MB,
-        f"linear: {first:.2f}, then {second:.2f} CPU seconds for each 1,000 objects more": second <= first * STEEPER,
+        f"linear: 1,000 objects cost {each[0]:.2f}, {each[1]:.2f}, {each[2]:.2f} s of CPU at these sizes": (
+            each[2] <= each[0] * STEEPER
+        ),
     }
     for sentence, holds in held.items():
         console.print(f"{'met ' if holds else 'MISS'}  limit: {sentence}")
