@@ -33,6 +33,10 @@ class Cluster(Strict):
 
     kubeconfig: Text = Field(description=_PATH_HELP)
     context: Text = Field(description="The context in that file; it must be named here, the current one is not used.")
+    source_address: Annotated[str, Field(pattern=r"^[0-9a-fA-F:.]+$")] | None = Field(
+        default=None,
+        description="Connect to API and nodes from this address of this machine only; without it here nothing is sent.",
+    )
 
     @property
     def kubeconfig_path(self) -> Path:

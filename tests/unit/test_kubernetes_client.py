@@ -372,3 +372,10 @@ def test_the_content_of_an_answer_is_left_where_it_is_when_only_the_status_was_a
         api = Api(server.url)
         assert api.request("GET", "/secret", keep_body=False).body == b""
         assert api.request("GET", "/secret").ok
+
+
+def test_nothing_is_sent_from_an_address_that_is_not_this_machines() -> None:
+    with serving(lambda _: (200, {})) as server:
+        error = refusal(Api(server.url).from_address("192.0.2.77"))
+        assert "so nothing was sent" in str(error)
+        assert server.asked == []
