@@ -52,6 +52,7 @@ check: setup ## ruff, mypy strict, import-linter, shellcheck
 bench: setup ## the read-only part against Prowler and Trivy, and against 5,000 simulated pods
 	@$(BIN)/verify lab up
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench --scale
 
 down: setup ## remove the lab; nothing of it stays but the build cache
 	@$(BIN)/verify lab down

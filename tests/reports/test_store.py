@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -134,20 +135,24 @@ def test_where_nothing_can_be_made_one_sentence_says_so(tmp_path: Path) -> None:
         RunStore.create(tmp_path / "file")
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of this process can grow beyond 1 KiB: what a full disk does to a writer."""
+    """No file of this process can grow beyond 1 KiB: what a full disk does to a writer.
+
+    No longer than needed, for pytest's own output may be going to a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_no_half_fact(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path)
-    with pytest.raises(StoreError, match="cannot write"):
+    with full_disk(), pytest.raises(StoreError, match="cannot write"):
         store.record_fact(outage())
     assert list((store.path / "facts").iterdir()) == []
-    with pytest.raises(StoreError, match="cannot write"):
+    with full_disk(), pytest.raises(StoreError, match="cannot write"):
         store.journal({"text": "x" * 2000})

@@ -1,0 +1,9 @@
+"""What holds for every test of the product."""
+
+import signal
+
+# Where tests run in the background (nohup, `&`, many CI runners), SIGINT and SIGHUP come ignored, and so they would to
+# every program that a test starts and then interrupts. A handler of ours becomes the default in a program started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
