@@ -33,11 +33,12 @@ verify: setup ## bring up the lab, verify it, leave an open report in out/runs/l
 	@$(BIN)/verify run --target lab
 	@$(BIN)/verify report --open
 
-test: check browser ## everything that proves the product: static checks, rules, harness, reports, the lab, seeded violations
+test: check programs ## everything that proves the product: static checks, rules, harness, reports, the lab, seeded violations
 	@$(BIN)/pytest --durations=12
 
-.PHONY: browser
-browser:
+.PHONY: programs
+programs: setup
+	@$(BIN)/python -c 'from bootstrap.lab import packages; packages.install(print)'
 	@command -v chromium >/dev/null || { echo "browser: installing Debian's chromium, which the tests of the page open it in"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
 
