@@ -39,7 +39,7 @@ test: check programs ## everything that proves the product: static checks, rules
 .PHONY: programs
 programs: setup
 	@$(BIN)/python -c 'from bootstrap.lab import packages; packages.install(print)'
-	@command -v chromium >/dev/null || { echo "browser: installing Debian's chromium, which the tests of the page open it in"; \
+	@command -v chromium >/dev/null || { echo "programs: installing Debian's chromium, which the tests of the page open it in"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
 
 check: setup ## ruff, mypy strict, import-linter, shellcheck
