@@ -30,7 +30,7 @@ class Server:
     port: int
 
     def target(self, **settings: object) -> Target:
-        """The lab's target, whose nodes are this sshd."""
+        """The lab's target, whose nodes are this sshd; it answers on loopback, whether or not the lab's bridge is there."""
         values = {
             "user": getpass.getuser(),
             "key": str(self.folder / "key"),
@@ -39,7 +39,8 @@ class Server:
         } | settings
         target = load_target("lab")
         assert target.ssh is not None
-        return target.model_copy(update={"ssh": target.ssh.model_copy(update=values)})
+        cluster = target.cluster.model_copy(update={"source_address": None})
+        return target.model_copy(update={"cluster": cluster, "ssh": target.ssh.model_copy(update=values)})
 
 
 def free_port() -> int:
