@@ -30,7 +30,7 @@ class Server:
     port: int
 
     def target(self, **settings: object) -> Target:
-        """The lab's target, whose nodes are this sshd; it answers on loopback, whether or not the lab's bridge is there."""
+        """The lab's target, whose nodes are this sshd on loopback: the lab's bridge may be there or not."""
         values = {
             "user": getpass.getuser(),
             "key": str(self.folder / "key"),
