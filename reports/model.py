@@ -134,3 +134,10 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     results: tuple[ClauseResult, ...]
     damage: tuple[str, ...] = ()
     """Sentences on lines that could not be read, other than a last one cut short."""
+
+    @property
+    def target(self) -> str:
+        """The deployment; empty where the run was killed before it said anything of it."""
+        if self.manifest is not None:
+            return self.manifest.target
+        return next((result.target for result in self.results if result.target), "")

@@ -19,6 +19,10 @@ from msgspec import Struct
 from policies.catalogue import Catalogue, Severity
 from policies.profiles import WaiverTerms
 from policies.waivers import Waiver
+from reports.model import RunRecord, Verdict
+from reports.overview import overview
+
+_JUDGED: Final = (Verdict.passed, Verdict.failed, Verdict.not_applicable)
 
 
 class Flaw(StrEnum):
@@ -102,6 +106,36 @@ def lay_over(
         if not flaws:
             covered |= {breach: waiver for breach in named if breach not in covered}
     return Overlay(covered, tuple(findings))
+
+
+def over_run(
+    record: RunRecord, waivers: Iterable[Waiver], *, terms: WaiverTerms, catalogue: Catalogue, today: date
+) -> Overlay:
+    """Lay the waivers over one run alone: its broken subjects, and the limits that its target loosened."""
+    wanted = overview(record, catalogue).wanted
+    breaches = {
+        Breach(result.requirement, result.clause, finding.subject)
+        for result in record.results
+        for finding in result.findings
+        if finding.ok is False
+    }
+    for deviation in record.manifest.deviations if record.manifest is not None else ():
+        clauses = catalogue.requirement(deviation.requirement).clauses
+        home = next((clause.slug for clause in clauses if deviation.in_force.name in clause.limits), "")
+        breaches.add(Breach(deviation.requirement, home, deviation.in_force.text(), "deviation"))
+    return lay_over(
+        [waiver for waiver in waivers if waiver.target in {None, record.target}],
+        breaches,
+        seen={(state.requirement.id, state.clause.slug) for state in wanted if state.verdict in _JUDGED},
+        unseen={
+            (state.requirement.id, state.clause.slug): state.why or state.verdict.value
+            for state in wanted
+            if state.verdict not in _JUDGED
+        },
+        terms=terms,
+        catalogue=catalogue,
+        today=today,
+    )
 
 
 def _flaws(waiver: Waiver, severity: Severity, terms: WaiverTerms, today: date) -> Iterator[tuple[Flaw, str]]:
