@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bootstrap.lab.cli import app as lab
 from harness.evidence_cli import app as evidence
+from harness.export_cli import app as export
 from harness.gate_cli import diff, gate, history
 from policies.catalogue import Catalogue, UnknownNameError, load_catalogue
 from policies.documents import DocumentError
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(lab, name="lab")
 app.add_typer(evidence)  # `verify keygen` and `verify evidence`
+app.add_typer(export, name="export")
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("out/runs")

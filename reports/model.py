@@ -141,3 +141,10 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         if self.manifest is not None:
             return self.manifest.target
         return next((result.target for result in self.results if result.target), "")
+
+    @property
+    def ended(self) -> datetime | None:
+        """When it ended, or had its last word where it was killed; None where it had none. UTC."""
+        if self.manifest is not None:
+            return self.manifest.ended
+        return max((result.ended for result in self.results), default=None)
