@@ -22,8 +22,9 @@ render() {
   printf '%s\n' "$text"
 }
 
-# apply: objects on stdin, by server-side apply under one owner, so that a second run changes nothing.
-apply() { kube apply --server-side --force-conflicts --field-manager=finbot-bootstrap -f - >/dev/null; }
+# apply [FILE]: objects on stdin, in a file or at an address, by server-side apply under one owner, so that a second run
+# changes nothing.
+apply() { kube apply --server-side --force-conflicts --field-manager=finbot-bootstrap -f "${1:--}" >/dev/null; }
 
 # ready NAMESPACE KIND/NAME...: wait until these have rolled out.
 ready() {

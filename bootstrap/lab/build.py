@@ -64,7 +64,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Component:
-    """One program: either `package` of `module`, or the C file `source`.
+    """One program: either `package` of `module`, or the C file `source`. Or a file of a module, taken as it is.
 
     `omit`: packages of the module that its file `omit_from` imports only for the effect, and that are left out.
     """
@@ -76,6 +76,7 @@ class Component:
     on_demand: bool = False
     module: Module | None = None
     package: str = ""
+    file: str = ""
     omit_from: str = ""
     omit: tuple[str, ...] = ()
     source: Path | None = None
@@ -138,6 +139,7 @@ MODULE_KEYS = {"path": TEXT, "version": TEXT, "stamp": TEXTS, "ldflags": TEXTS, 
 COMPONENT_KEYS = {
     "module": TEXT,
     "package": TEXT,
+    "file": TEXT,
     "omit_from": TEXT,
     "omit": TEXTS,
     "source": TEXT,
@@ -229,12 +231,20 @@ def _component(
             raise PinsError(f"{path}: [components.{name}] names the source {source}, which does not exist.")
         key = content_key({"flags": C_FLAGS, "source": source.read_text()})
         return Component(name, binary, why, key, on_demand, source=source)
-    for needed in ("module", "package"):
+    file = table.get("file", "")
+    for needed in ("module",) if file else ("module", "package"):
         if needed not in table:
-            raise PinsError(f"{path}: [components.{name}] lacks {needed}; give `module` and `package`, or `source`.")
+            raise PinsError(
+                f"{path}: [components.{name}] lacks {needed}; give `module` and `package` or `file`, or `source`."
+            )
     module = modules.get(table["module"])
     if module is None:
         raise PinsError(f"{path}: [components.{name}] is of a module without table; add [modules.{table['module']}].")
+    if file:
+        if "package" in table:
+            raise PinsError(f"{path}: [components.{name}] must have `package` or `file`, not both.")
+        key = content_key({"file": file, "binary": binary, "go.sum": (module.folder / "go.sum").read_text()})
+        return Component(name, binary, why, key, on_demand, module=module, file=file)
     omit_from, omit = table.get("omit_from", ""), tuple(table.get("omit", ()))
     if bool(omit_from) != bool(omit):
         raise PinsError(f"{path}: [components.{name}] must have both `omit_from` and `omit`, or neither.")
@@ -389,6 +399,9 @@ class Go:
     def build(self, component: Component, output: Path) -> None:
         module = component.module
         assert module is not None  # noqa: S101 -- the caller tells C and Go apart
+        if component.file:
+            shutil.copyfile(self._source(component, module) / component.file, output)
+            return
         folder = self._without_omitted(component, module) if component.omit else module.folder
         # Debug information is stripped at the end; not to make it saves a tenth of the time and a fifth of the disk.
         flags = ["-gcflags=all=-dwarf=false", "-tags", ",".join(module.tags), "-ldflags", module.linker_flags]
@@ -396,22 +409,25 @@ class Go:
 
     def _without_omitted(self, component: Component, module: Module) -> Path:
         """The folder of a main module like `module.folder`, for which `omit_from` imports nothing that is omitted."""
-        pinned = f"{module.path}@{module.version}"
-        found = self._go(component, module.folder, "mod", "download", "-json", pinned)
         source, folder = self.workplace / "source", self.workplace / "module"
         for path in (source, folder):
             shutil.rmtree(path, ignore_errors=True)
-        shutil.copytree(json.loads(found)["Dir"], source)
+        shutil.copytree(self._source(component, module), source)
         shutil.copytree(module.folder, folder)
         text = (source / component.omit_from).read_text()
         for package in component.omit:
             line = f'\t_ "{module.path}/{package}"\n'
             if line not in text:
-                raise PinsError(f"{component.omit_from} of {pinned} does not import {package}; omit it no longer.")
+                raise PinsError(f"{component.omit_from} of {module.path} does not import {package}; omit it no longer.")
             text = text.replace(line, "")
         (source / component.omit_from).write_text(text)
-        self._go(component, folder, "mod", "edit", f"-replace={pinned}={source}")
+        self._go(component, folder, "mod", "edit", f"-replace={module.path}@{module.version}={source}")
         return folder
+
+    def _source(self, component: Component, module: Module) -> Path:
+        """The module's own files, checked against its go.sum."""
+        found = self._go(component, module.folder, "mod", "download", "-json", f"{module.path}@{module.version}")
+        return Path(json.loads(found)["Dir"])
 
     def _go(self, component: Component, folder: Path, *arguments: str) -> str:
         return _run([self.command, *arguments], component.name, cwd=folder, env=self.environment, lock=self.lock)

@@ -368,8 +368,8 @@ def _label(each_node: Node) -> None:
 
 
 def _apply_layers(progress: Progress) -> None:
-    with progress.step("layers: namespaces, quotas, access, observability"):
-        layers.apply()
+    with progress.step("layers: namespaces, quotas, access, observability, OpenReports"):
+        layers.apply(progress.say)
 
 
 def _wait_for_workloads(started_since: Mapping[str, datetime]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 
+from bootstrap.lab import build
 from bootstrap.lab.commands import run
 from bootstrap.lab.layout import BIN, BOOTSTRAP, KUBECONFIG, LAYERS_APPLIED, NAME, STATE
 from bootstrap.lab.templates import write
@@ -14,6 +15,7 @@ VALUES = BOOTSTRAP / "values/lab.env"
 IMAGE_VALUES = STATE / "images.env"
 """Names of the images as this lab has them: the part of the values that no file of the checkout can know."""
 LAYERS_TIMEOUT_S = 300.0
+OPENREPORTS = "openreports-crds"
 
 
 def write_image_values(references: Mapping[str, str]) -> None:
@@ -24,7 +26,7 @@ def write_image_values(references: Mapping[str, str]) -> None:
 
 def digest() -> str:
     """Of all layers, their values, and the images they are given."""
-    found = hashlib.sha256()
+    found = hashlib.sha256(build.pins().components[OPENREPORTS].key.encode())
     for path in sorted([*(BOOTSTRAP / "layers").rglob("*"), BOOTSTRAP / "run.sh", VALUES, IMAGE_VALUES]):
         if path.is_file():
             found.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -36,8 +38,9 @@ def applied() -> bool:
     return LAYERS_APPLIED.exists() and LAYERS_APPLIED.read_text() == digest()
 
 
-def apply() -> None:
+def apply(report: build.Report) -> None:
     """Apply all layers."""
+    crds = build.build([OPENREPORTS], report).binary(OPENREPORTS)
     run(
         *(BOOTSTRAP / "run.sh", "--values", VALUES, "--values", IMAGE_VALUES, "--no-wait"),
         env={
@@ -45,6 +48,7 @@ def apply() -> None:
             "HOME": str(STATE),
             "KUBECONFIG": str(KUBECONFIG),
             "CONTEXT": NAME,
+            "OPENREPORTS_CRDS": str(crds),
         },
         timeout_s=LAYERS_TIMEOUT_S,
     )

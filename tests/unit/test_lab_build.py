@@ -90,6 +90,7 @@ def test_a_changed_pin_changes_the_keys_of_its_own_module_only(folder: Folder) -
         ('stamp = ["example.org/one.Version"]', 'ldflags = ["-X a=b"]'),
         ('why = "the first"', 'why = "the first"\nbinary = "other"'),
         ('why = "the first"', 'why = "the first"\nomit_from = "main.go"\nomit = ["cloud"]'),
+        ('package = "example.org/one/cmd/first"', 'file = "types.yaml"'),
     ],
 )
 def test_all_that_a_binary_is_made_from_is_in_its_key(folder: Folder, old: str, new: str) -> None:
@@ -120,6 +121,7 @@ def test_a_reason_is_no_pin(folder: Folder) -> None:
         ("[modules.two]", "[modules.absent]\npath = 'a'\nversion = 'v1'\n[modules.two]", "absent/go.mod"),
         ('module = "one"', 'source = "missing.c"', "does not exist"),
         ('why = "the first"', 'why = "x"\nomit = ["a"]', "both `omit_from` and `omit`"),
+        ('why = "the first"', 'why = "x"\nfile = "a.yaml"', "`package` or `file`, not both"),
         ("toolchain", "colour = 1\ntoolchain", "the key colour is not known"),
         ("[modules.one]", "[modules]\none = 1\n[modules.other]", "[modules.one] must be a table"),
     ],
