@@ -45,6 +45,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 
 @app.command()
 def run(
+    earlier: Annotated[str | None, typer.Argument(metavar="[RUN]", help="With --resume: which run, by its id.")] = None,
     *,
     target: TargetOption,
     requirement: Annotated[
@@ -57,6 +58,9 @@ def run(
     key: Annotated[
         str | None, typer.Option("--key", help="What signs the evidence: a file, env:NAME or hv:NAME (Vault).")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Repeat only what an interrupted run (default: the latest) did not see.")
+    ] = False,
     out: OutOption = RUNS,
 ) -> None:
     """Verify a deployment: look, judge, leave evidence in out/runs/<id>/ and a report.html.
@@ -65,6 +69,11 @@ def run(
     """
     import pytest
 
+    from harness.resume import UNFINISHED
+
+    if earlier is not None and not resume:
+        Console(stderr=True).print(f"RUN ({earlier}) is only for --resume; leave it out.", markup=False)
+        raise typer.Exit(USAGE)
     arguments = [str(ROOT / "suites"), "--rootdir", str(ROOT), "-c", str(ROOT / "pytest.ini"), "-q", "--no-header"]
     # A development tool that needs half a second to load, and rewriting for asserts, of which the suites have none.
     arguments += ["-p", "no:hypothesispytest", "--assert=plain"]
@@ -72,6 +81,7 @@ def run(
     arguments += [f"--requirement={r}" for r in requirement or []] + [f"--kind={k}" for k in kind or []]
     arguments += ["--disrupt"] if disrupt else []
     arguments += ["--key", key] if key else []
+    arguments += [f"--resume={earlier or UNFINISHED}"] if resume else []
     sys.exit(int(pytest.main(arguments)))
 
 

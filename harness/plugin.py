@@ -28,8 +28,9 @@ from harness.interrupts import Interrupts
 from harness.journal import Journal
 from harness.lease import Lease
 from harness.preflight import look
-from harness.publishing import conclude, publish
+from harness.publishing import begin, conclude, publish
 from harness.restoration import RESTORED_WITHIN_S, TIDY_WITHIN_S, Rule, prove_restored
+from harness.resume import UNFINISHED, Resumed, ResumeError, resume
 from harness.run import NotEvaluatedError, Outcome, Run, ViolatedError
 from harness.verdict import Decision, sentences
 from policies.catalogue import load_catalogue
@@ -40,6 +41,7 @@ from policies.facts.nodes import Nodes
 from policies.finding import Finding
 from policies.limits import Limits
 from reports.allure import allure_labels
+from reports.beginning import begun
 from reports.model import RunSummary, Verdict
 from reports.overview import EXIT_NOT_RESTORED
 from reports.signing import KEY_VARIABLE, SigningError, load_signing_key
@@ -72,6 +74,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="KEY",
         help="what signs the evidence: a file, env:NAME or hv:NAME (Vault)",
     )
+    group.addoption(
+        "--resume",
+        nargs="?",
+        const=UNFINISHED,
+        metavar="RUN",
+        help="repeat only what an interrupted run has no fresh evidence of (default: the latest of the target)",
+    )
     group.addoption("--out", default=RUNS, metavar="DIR", help=f"where runs are kept (default: {RUNS})")
 
 
@@ -92,13 +101,19 @@ def pytest_configure(config: pytest.Config) -> None:
         api = operator(target)  # a wrong kubeconfig or context ends the run before anything was asked of any cluster
         named = config.option.key or target.evidence.key
         key = load_signing_key(named) if named else None
-        store = RunStore.create(Path(config.option.out))
-    except (DocumentError, selection.SelectionError, KubeconfigError, SigningError, StoreError) as error:
+        known, resumed, out = begin(target, catalogue), Resumed(), Path(config.option.out)
+        if config.option.resume:
+            if choice != selection.Choice():
+                raise ResumeError("--resume does what the earlier run had chosen; leave out --requirement and --kind.")
+            resumed = resume(out, config.option.resume, known, catalogue, key)
+            choice = resumed.choice
+        store = RunStore.create(out)
+    except (DocumentError, selection.SelectionError, KubeconfigError, ResumeError, SigningError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
     config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
     restore = restore_command(config.option.target, config.option.out)
-    run = Run(target, api, catalogue, store, choice, _speaker(config), restore, key)
+    run = Run(target, api, catalogue, store, choice, _speaker(config), restore, known, key, resumed)
     config.pluginmanager.register(RunPlugin(config, run), "verify-run")
 
 
@@ -155,10 +170,14 @@ class RunPlugin:
         self.run.checks = tuple(sorted(selection.names(item) for item in items))
         yield
         kept, left_out = selection.arrange(items, self.run.catalogue, self.run.choice)
+        resumed = self.run.resumed
+        if resumed.origins:
+            left_out += [item for item in kept if selection.names(item) not in resumed.planned]
+            kept = [item for item in kept if selection.names(item) in resumed.planned - resumed.carried]
         items[:] = kept
         if left_out:
             config.hook.pytest_deselected(items=left_out)
-        if not kept:
+        if not kept and not resumed.results:
             self.run.say(
                 "nothing to run: no check reaches what was chosen yet (`verify explain` lists what is checked)"
             )
@@ -167,14 +186,16 @@ class RunPlugin:
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Look before anything starts. Returns None, so that pytest's own loop follows."""
         run = self.run
-        run.planned = tuple(selection.names(item) for item in session.items)
-        if session.testsfailed or not session.items:
+        run.planned = (*sorted(run.resumed.carried), *(selection.names(item) for item in session.items))
+        if session.testsfailed or not run.planned:
             return
         self.until_the_end.enter_context(self.interrupts.heard())
+        self.until_the_end.enter_context(begun(run.store.path, run.beginning()))
         run.preflight = look(run.target, run.operator, session.items, run.catalogue, restore=run.restore, say=run.say)
         if run.preflight.still_broken:
             run.not_restored.append(run.preflight.still_broken)
             pytest.exit(run.preflight.still_broken, EXIT_NOT_RESTORED)
+        run.carry_over()
 
     # --- one clause
 

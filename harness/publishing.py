@@ -1,7 +1,8 @@
-"""The end of a run: its exit code, its manifest, the page and the screen."""
+"""What a run says of itself: its beginning, and at its end exit code, manifest, page and screen."""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,14 +10,37 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from harness.run import Run
-from reports.model import Emulated, Manifest, RunRecord, RunSummary
+from policies.catalogue import Catalogue
+from reports.model import Beginning, Emulated, Manifest, RunRecord, RunSummary
 from reports.overview import exit_code
-from reports.provenance import commit, versions
+from reports.provenance import code, commit, versions
 from reports.signing import MAKE_ONE
 from reports.store import PAGE
+from targets.model import Target
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST_OWN = {2, 3, 4}  # interrupted, internal error, usage: nothing that was judged says more than these
+
+
+def begin(target: Target, catalogue: Catalogue) -> Beginning:
+    """What is known of a run that begins now, before it has chosen anything or has a folder."""
+    return Beginning(
+        run="",
+        target=target.name,
+        started=datetime.now(UTC),
+        catalogue_digest=catalogue.digest,
+        limits={
+            requirement.id: {
+                name: limit
+                for clause in requirement.clauses
+                for name, limit in catalogue.limits(requirement.id, clause.slug, target.limits).items()
+            }
+            for requirement in catalogue
+        },
+        target_digest=hashlib.sha256(target.model_dump_json().encode()).hexdigest(),
+        commit=commit(ROOT),
+        code=code(ROOT),
+    )
 
 
 def conclude(run: Run, pytest_code: int) -> RunSummary:
@@ -49,31 +73,15 @@ def publish(run: Run, summary: RunSummary) -> None:
 def _summary(run: Run, code: int) -> RunSummary:
     target = run.target
     return RunSummary(
-        run=run.store.run_id,
-        target=target.name,
+        **asdict(run.beginning()),
         description=target.description,
         environment=target.environment,
-        started=run.started,
         ended=datetime.now(UTC),
         exit_code=code,
-        requirements=tuple(sorted(run.choice.requirements)),
-        kinds=tuple(sorted(run.choice.kinds)),
-        checks=run.checks,
-        planned=run.planned,
-        catalogue_digest=run.catalogue.digest,
-        limits={
-            requirement.id: {
-                name: limit
-                for clause in requirement.clauses
-                for name, limit in run.limits(requirement.id, clause.slug).items()
-            }
-            for requirement in run.catalogue
-        },
         deviations=run.catalogue.deviations(target.limits),
         emulated=tuple(Emulated(e.component, e.by) for e in target.emulated),
         not_restored=tuple(run.not_restored),
         command=tuple(sys.argv),
-        commit=commit(ROOT),
         versions={
             **versions(),
             "kubernetes": run.preflight.version if run.preflight else "",  # the cluster's, not the client package's

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from fixtures.kubernetes import Api
 from harness.injection import Injector
 from harness.preflight import Preflight
 from harness.restoration import Judged, Rule
+from harness.resume import Resumed
 from harness.selection import Choice
 from harness.verdict import Decision, decide, sentences
 from policies.catalogue import Catalogue, Kind
 from policies.facts.base import Cause, Fact, Unseen
 from policies.finding import Finding
 from policies.limits import Limits
-from reports.model import ClauseResult, Verdict
+from reports.model import Beginning, ClauseResult, Verdict
 from reports.signing import SigningKey
 from reports.store import RunStore
 from targets.model import Target
@@ -59,9 +62,12 @@ class Run:
     say: Callable[[str], None]
     restore: str
     """The command that undoes what this run could not."""
+    known: Beginning
+    """What was known of it before it chose anything."""
     key: SigningKey | None = None
     """What signs the evidence; without it the run says that it is not signed."""
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    resumed: Resumed = field(default_factory=Resumed)
+    """What it takes over of an earlier run that was interrupted."""
     preflight: Preflight | None = None
     injector: Injector | None = None
     checks: tuple[tuple[str, str], ...] = ()
@@ -74,6 +80,27 @@ class Run:
     not_restored: list[str] = field(default_factory=list)
     written: dict[int, tuple[Fact, str]] = field(default_factory=dict)
     """Digest of each fact in the evidence, by its id(); the fact is kept so that the id stays its own."""
+
+    def beginning(self) -> Beginning:
+        """What this run is meant to be."""
+        return replace(
+            self.known,
+            run=self.store.run_id,
+            requirements=tuple(sorted(self.choice.requirements)),
+            kinds=tuple(sorted(self.choice.kinds)),
+            checks=self.checks,
+            planned=self.planned,
+            resumes=self.resumed.origins,
+        )
+
+    def carry_over(self) -> None:
+        """Take the results of the run that is taken up, and what they stand on, into the evidence of this one."""
+        for sentence in self.resumed.sentences(self.known.started):
+            self.say(sentence)
+        for result in self.resumed.results:
+            for fact in self.resumed.facts(result):
+                self.store.record_fact(fact)
+            self._keep(replace(result, run=self.store.run_id, carried_from=result.carried_from or result.run))
 
     def limits(self, requirement: str, clause: str) -> Limits:
         """The limits in force for a clause of this target."""
@@ -91,7 +118,7 @@ class Run:
         outcome.facts = tuple(self.record(fact) for fact in facts)
         limits = self.limits(outcome.requirement, outcome.clause)
         outcome.findings = tuple(rule(*facts, limits))
-        outcome.decision = decide(outcome.findings, facts, self.started)
+        outcome.decision = decide(outcome.findings, facts, self.known.started)
         remedy = self.catalogue.remedy(outcome.requirement, outcome.clause)
         outcome.message = sentences(outcome.requirement, outcome.clause, outcome.findings, remedy)
         match outcome.decision.verdict:
@@ -111,7 +138,6 @@ class Run:
     def finish(self, outcome: Outcome) -> None:
         """Write the clause's result to the evidence."""
         decision = outcome.decision or Decision(Verdict.error)
-        self.verdicts[outcome.requirement, outcome.clause] = decision.verdict
         limits = self.limits(outcome.requirement, outcome.clause)
         result = ClauseResult(
             run=self.store.run_id,
@@ -130,6 +156,10 @@ class Run:
             started=outcome.started,
             ended=datetime.now(UTC),
         )
+        self._keep(result)
+
+    def _keep(self, result: ClauseResult) -> None:
+        self.verdicts[result.requirement, result.clause] = result.verdict
         self.results.append(result)
         self.store.append_result(result)
 

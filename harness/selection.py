@@ -20,8 +20,8 @@ class SelectionError(Exception):
 class Choice:
     """Requirement ids and kinds to take. Empty means all."""
 
-    requirements: frozenset[str]
-    kinds: frozenset[Kind]
+    requirements: frozenset[str] = frozenset()
+    kinds: frozenset[Kind] = frozenset()
 
     def takes(self, requirement: str, kind: Kind, disrupted: frozenset[str]) -> bool:
         """Whether a clause is taken. A disruption takes the inspection of its requirement along: its steady state."""

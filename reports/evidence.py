@@ -20,9 +20,10 @@ from typing import Final
 import msgspec
 
 from policies.facts.base import Fact
+from reports.beginning import BEGINNING, beginning_of
 from reports.canonical import UNREADABLE, NotCanonicalError, read_compact, read_pretty
 from reports.chain import MANIFEST, Linked, breaks, links
-from reports.model import ClauseResult, Manifest, Verdict
+from reports.model import Beginning, ClauseResult, Manifest, Verdict
 from reports.provenance import changed_since
 from reports.rejudge import Decide, code_of, difference, limits_in_force, rule_named
 from reports.signing import PublicKey, Signature, SigningError
@@ -41,7 +42,7 @@ CHECKOUT: Final = Path(__file__).resolve().parent.parent
 DECIDES: Final = ("harness/verdict.py", "reports/model.py")
 """What makes a verdict of findings, as paths of the checkout."""
 
-_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _FACT: Final = re.compile(r"facts/([0-9a-f]{64})\.json\.gz")
 _CLAUSE: Final = re.compile(rb'"clause":"([\w-]+)".*"requirement":"([\d.]+)"')
 
@@ -147,6 +148,8 @@ class _Check:
     decide: Decide
     checkout: Path
     manifest: Manifest | None = None
+    known: Beginning | None = None
+    """What the run was meant to be: its manifest, or what it wrote at its beginning where it was killed."""
     written: bytes | None = None
     """``manifest.json`` as it lies there."""
     signed_by: str = ""
@@ -182,11 +185,11 @@ class _Check:
 
     def wrong_or_changed(self, place: str, what: str, code: tuple[str, ...]) -> None:
         """Something that is different today: because the code is, or because the evidence was altered."""
-        if self.manifest is None:
+        if self.known is None:
             changed = "which commit judged it is not recorded, as the run did not end"
         else:
             if code not in self.changed:
-                self.changed[code] = changed_since(self.checkout, self.manifest.commit, code)
+                self.changed[code] = changed_since(self.checkout, self.known.commit, code)
             changed = self.changed[code]
         self.problems.append(Problem(place, f"{what}; {changed}" if changed else what, altered=not changed))
 
@@ -201,6 +204,7 @@ class _Check:
                 self.wrong(MANIFEST, "it is not there, although its signature is")
             else:
                 self.notes.append("it has no manifest: it was interrupted or is under way, and nothing vouches for it")
+            self.read_beginning()
             return
         try:
             read_pretty(self.written)
@@ -209,6 +213,7 @@ class _Check:
             self.wrong(_line(MANIFEST, error.line), str(error))
         except UNREADABLE as error:
             self.wrong(MANIFEST, f"it is no manifest: {error}")
+        self.known = self.manifest
         if self.manifest is None:
             return
         if self.manifest.run != self.store.run_id:
@@ -217,6 +222,17 @@ class _Check:
             self.notes.append("it is from before there was a chain")
         elif self.manifest.previous_run and not (self.store.path.parent / self.manifest.previous_run).exists():
             self.notes.append(f"run {self.manifest.previous_run}, which it follows, does not lie beside it")
+
+    def read_beginning(self) -> None:
+        """What a run that was killed can still say of itself."""
+        try:
+            self.known = beginning_of(self.store.path)
+            if self.known is not None:
+                read_pretty((self.store.path / BEGINNING).read_bytes())
+        except NotCanonicalError as error:
+            self.wrong(_line(BEGINNING, error.line), str(error))
+        except StoreError as error:
+            self.wrong(BEGINNING, str(error))
 
     def check_signature(self) -> None:
         try:
@@ -372,6 +388,8 @@ class _Check:
                 continue
             if result.run != run:
                 self.wrong(place, f"it is of run {result.run}, not of {run}")
+            if result.carried_from and self.known is None:
+                self.wrong(place, f"it is carried over from run {result.carried_from}, and nothing says that it may be")
             self.results.append((place, result))
 
     def judge_again(self, place: str, result: ClauseResult) -> None:
@@ -383,7 +401,8 @@ class _Check:
         code = code_of(result.rule)
         try:
             facts = [self.load(digest) for digest in result.facts]
-            rule, limits = rule_named(result.rule), limits_in_force(result, self.manifest)
+            rule, limits = rule_named(result.rule), limits_in_force(result, self.known)
+            not_before = self.known.not_before(result) if self.known is not None else _LONG_AGO
         except UnknownFactError as error:
             self.wrong_or_changed(place, str(error), code)
             return
@@ -406,8 +425,7 @@ class _Check:
         if different:
             self.wrong_or_changed(place, different, code)
             return
-        started = self.manifest.started if self.manifest is not None else _BEGINNING
-        decided = self.decide(findings, facts, started)
+        decided = self.decide(findings, facts, not_before)
         # An error lies over whatever the findings come to, and is never a pass.
         if result.verdict is not Verdict.error and (result.verdict, result.cause) != (decided.verdict, decided.cause):
             what = f"its verdict is {result.verdict}, and its findings come to {decided.verdict}"

@@ -262,7 +262,12 @@ def gate(
 
 
 def _latest(demand: Demand, mine: Sequence[StoredRun], profile: Profile, catalogue: Catalogue, now: datetime) -> _Word:
-    spoke = [(at, bool(run.doubt), -_grave(run, demand), run) for run in mine if (at := run.spoke_at(demand.name))]
+    taken_up = set(_taken_up(mine, demand))
+    spoke = [
+        (at, bool(run.doubt), -_grave(run, demand), run)
+        for run in mine
+        if (at := run.spoke_at(demand.name)) and (run.name, at) not in taken_up
+    ]
     if not spoke:
         known = [run.manifest.checks for run in mine if run.manifest is not None and not run.doubt]
         if known and demand.name not in known[-1]:
@@ -272,7 +277,7 @@ def _latest(demand: Demand, mine: Sequence[StoredRun], profile: Profile, catalog
     result = _worst(run, demand)
     if run.doubt or result is None:
         return _Word(demand, Standing.untrusted, f"run {run.name}: {run.doubt}", run, result)
-    age = now - run.started
+    age = now - run.seen_from(result)
     if age < timedelta(0):
         why = f"run {run.name} began at {run.started:%Y-%m-%d %H:%M} UTC, which is yet to come"
         return _Word(demand, Standing.untrusted, why, run, result)
@@ -282,9 +287,24 @@ def _latest(demand: Demand, mine: Sequence[StoredRun], profile: Profile, catalog
         return _Word(demand, Standing.too_old, why, run, result)
     if doubt := _belied(result):
         return _Word(demand, Standing.untrusted, f"run {run.name}: {doubt}", run, result)
+    if profile.signed and not _vouched(run, result):
+        why = f"run {run.name} carried it over from run {result.carried_from}, which was killed and is not signed"
+        return _Word(demand, Standing.untrusted, why, run, result)
     if other := _other_limits(demand, run, catalogue):
         return _Word(demand, Standing.outdated, other, run, result)
     return _Word(demand, _OF_VERDICT[result.verdict], _why(result), run, result)
+
+
+def _taken_up(mine: Sequence[StoredRun], demand: Demand) -> Iterator[tuple[str, datetime]]:
+    """The words, by run and time, that a later run took up: they are its own now, whatever became of the first one."""
+    for run in mine:
+        if not run.doubt:
+            yield from ((r.carried_from, r.ended) for r in run.results(demand.name) if r.carried_from)
+
+
+def _vouched(run: StoredRun, result: ClauseResult) -> bool:
+    """Whether the run that saw it was signed; one that was killed and taken up again was not, for a while."""
+    return not result.carried_from or run.manifest is None or bool(run.manifest.origin(result).key)
 
 
 def _worst(run: StoredRun, demand: Demand) -> ClauseResult | None:
@@ -412,11 +432,17 @@ def _answer(word: _Word, overlay: Overlay, catalogue: Catalogue, target: str) ->
         standing=standing,
         verdict=word.result.verdict if word.result is not None else None,
         run=word.run.name if word.run is not None else "",
-        seen_from=word.run.started if word.run is not None else None,
+        seen_from=_seen_from(word),
         why=why,
         remedy=_remedy(word, standing, uncovered, catalogue, target),
         broken=broken,
     )
+
+
+def _seen_from(word: _Word) -> datetime | None:
+    if word.run is None:
+        return None
+    return word.run.started if word.result is None else word.run.seen_from(word.result)
 
 
 def _remedy(word: _Word, standing: Standing, uncovered: Subject | None, catalogue: Catalogue, target: str) -> str:

@@ -63,6 +63,8 @@ class ClauseResult(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     started: datetime
     ended: datetime
+    carried_from: str = ""
+    """The interrupted run that saw and judged it, where this one took it up again; empty where it was judged here."""
 
 
 class Emulated(Struct, frozen=True):
@@ -72,16 +74,24 @@ class Emulated(Struct, frozen=True):
     by: str
 
 
-class RunSummary(Struct, frozen=True, kw_only=True):
-    """What a run was: of what, when, with which limits and versions, and what it was told to do. Times are UTC."""
+class Origin(Struct, frozen=True, kw_only=True):
+    """An earlier run, interrupted, of which a later one carries results on."""
+
+    run: str
+    started: datetime
+    key: str = ""
+    """Fingerprint of the key that signed it; empty where nothing vouched for it, as after SIGKILL."""
+
+
+class Beginning(Struct, frozen=True, kw_only=True):
+    """``beginning.json``: what a run is known to be before it asks anything of the deployment. Times are UTC.
+
+    A run that is killed leaves this, its results and its facts, and can be taken up again from them.
+    """
 
     run: str
     target: str
-    description: str = ""
-    environment: str = ""
     started: datetime
-    ended: datetime
-    exit_code: int
     requirements: tuple[str, ...] = ()
     """Requirement ids as asked for; empty where all that have a check were meant."""
     kinds: tuple[Kind, ...] = ()
@@ -93,14 +103,46 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     catalogue_digest: str = ""
     limits: dict[str, dict[str, Limit]] = {}
     """The limits in force, by requirement id and name."""
+    commit: str = ""
+    """git commit of the suites, with ``+changes`` where files differed from it; empty outside a checkout."""
+    target_digest: str = ""
+    """SHA-256 of the target as it was read."""
+    code: str = ""
+    """SHA-256 of all code that sees and judges, committed or not."""
+    resumes: tuple[Origin, ...] = ()
+    """The interrupted runs that this one takes up again, the first one first."""
+
+    def not_before(self, result: ClauseResult) -> datetime:
+        """The start of the run in which a result was seen: what is older does not count for it.
+
+        That is this run, unless it takes that other one up again and the result says so. Raises ValueError where a
+        result says that it is of a run which is not taken up.
+        """
+        if not result.carried_from:
+            return self.started
+        return self.origin(result).started
+
+    def origin(self, result: ClauseResult) -> Origin:
+        """The run that a result is carried over from. Raises ValueError where it is not one of ``resumes``."""
+        for origin in self.resumes:
+            if origin.run == result.carried_from:
+                return origin
+        raise ValueError(f"it is carried over from run {result.carried_from}, which this run does not resume")
+
+
+class RunSummary(Beginning, frozen=True, kw_only=True):
+    """What a run was: its beginning, and what is known at its end."""
+
+    ended: datetime
+    exit_code: int
+    description: str = ""
+    environment: str = ""
     deviations: tuple[Deviation, ...] = ()
     """Limits that the target loosened."""
     emulated: tuple[Emulated, ...] = ()
     not_restored: tuple[str, ...] = ()
     """Sentences on what is not as the run found it."""
     command: tuple[str, ...] = ()
-    commit: str = ""
-    """git commit of the suites, with ``+changes`` where files differed from it; empty outside a checkout."""
     versions: dict[str, str] = {}
     """``kubernetes`` (the API server's), ``python`` and the packages that took part."""
 

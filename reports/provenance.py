@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import Final
 
 CHANGES: Final = "+changes"
 SHOWN: Final = 3
+CODE: Final = ("fixtures", "harness", "policies", "reports", "suites", "targets")
 PACKAGES: Final = ("finbot-verify", "pytest", "pytest-testinfra", "requests", "msgspec", "pydantic")
 
 
@@ -34,6 +36,13 @@ def commit(folder: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return f"{head}{CHANGES}" if changed else head
+
+
+def code(folder: Path) -> str:
+    """SHA-256 of all code that sees and judges, in a checkout or not: the same code has the same one."""
+    files = sorted(file for part in CODE for file in (folder / part).rglob("*.py"))
+    digests = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}\n" for file in files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def changed_since(folder: Path, recorded: str, paths: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from policies.facts.base import Cause, Fact
 from policies.finding import Finding
 from policies.limits import Limit, Limits
 from reports.canonical import compact
-from reports.model import ClauseResult, Manifest, Verdict
+from reports.model import Beginning, ClauseResult, Verdict
 
 RULES: Final = "policies.rules"
 RULES_FOLDER: Final = Path(rules.__file__).parent
@@ -69,14 +69,14 @@ def code_of(rule: str) -> tuple[str, ...]:
     return tuple(f"policies/rules/{module}.py" for module in sorted(modules)) + SHARED
 
 
-def limits_in_force(result: ClauseResult, manifest: Manifest | None) -> Limits:
+def limits_in_force(result: ClauseResult, run: Beginning | None) -> Limits:
     """The limits that a clause was judged under. Raises ValueError where line and manifest do not say the same.
 
-    A run that was interrupted has them in the line alone.
+    ``run`` is the manifest, or the beginning of a run that was killed; where there is neither the line alone has them.
     """
-    if manifest is None:
+    if run is None:
         return Limits(Limit.read(text) for text in result.limits.values())
-    named = manifest.limits.get(result.requirement, {})
+    named = run.limits.get(result.requirement, {})
     for name, text in result.limits.items():
         if name not in named or named[name].text() != text:
             there = named[name].text() if name in named else "no such limit"

@@ -93,6 +93,10 @@ class StoredRun:
         """What it says of a clause."""
         return tuple(r for r in self.record.results if (r.requirement, r.clause) == clause)
 
+    def seen_from(self, result: ClauseResult) -> datetime:
+        """The start of the run in which one of its results was seen, UTC: this one, or one that it resumes."""
+        return self.started if self.manifest is None or self.doubt else self.manifest.not_before(result)
+
     @property
     def left_broken(self) -> str:
         """What it did not bring back as it was found, as a sentence; empty where nothing."""
@@ -171,7 +175,12 @@ def _contradiction(record: RunRecord, manifest: Manifest) -> str:
             return f"the result of {name} was recorded in another run, {result.run}"
         if result.target not in {"", manifest.target}:
             return f"the result of {name} was recorded for another target, {result.target}"
-        if not manifest.started <= result.started <= result.ended <= manifest.ended:
+        try:
+            since = manifest.not_before(result)
+        except ValueError as error:
+            return f"the result of {name}: {error}"
+        latest = manifest.started if result.carried_from else manifest.ended
+        if not since <= result.started <= result.ended <= latest:
             return f"the result of {name} is from outside the time of the run"
     return ""
 

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error, UnsupportedLibraryError, VerificationError
-from securesystemslib.signer import CryptoSigner, Signer, SSlibKey, VaultSigner
+from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey, VaultSigner
 
 from reports.canonical import UNREADABLE, NotCanonicalError, pretty, read_pretty
 from reports.model import ClauseResult, Manifest, Verdict
@@ -63,7 +63,7 @@ class SigningError(Exception):
 class PublicKey:
     """What signatures are checked with."""
 
-    key: SSlibKey
+    key: Key
 
     @property
     def id(self) -> str:
@@ -81,6 +81,11 @@ class SigningKey:
     def id(self) -> str:
         """The fingerprint of its public key."""
         return str(self.signer.public_key.keyid)
+
+    @property
+    def public(self) -> PublicKey:
+        """What its signatures are checked with."""
+        return PublicKey(self.signer.public_key)
 
 
 def public_key(key: PublicKeyTypes) -> SSlibKey:
