@@ -55,6 +55,9 @@ def run(
         list[str] | None, typer.Option("--kind", "-k", help="Only these: inspect, probe, load, disrupt.")
     ] = None,
     disrupt: Annotated[bool, typer.Option("--disrupt", help="Allow faults where the target is production.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Inspect, say what would be broken and whether it could; break nothing.")
+    ] = False,
     key: Annotated[
         str | None, typer.Option("--key", help="What signs the evidence: a file, env:NAME or hv:NAME (Vault).")
     ] = None,
@@ -80,6 +83,7 @@ def run(
     arguments += ["--no-summary", "--target", target, "--out", str(out)]
     arguments += [f"--requirement={r}" for r in requirement or []] + [f"--kind={k}" for k in kind or []]
     arguments += ["--disrupt"] if disrupt else []
+    arguments += ["--dry-run"] if dry_run else []
     arguments += ["--key", key] if key else []
     arguments += [f"--resume={earlier or UNFINISHED}"] if resume else []
     sys.exit(int(pytest.main(arguments)))

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fixtures.faults import FAULTS, Fault
+from fixtures.faults import FAULTS, EndedEarly, Fault
+from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, WaitTimeout, wait_until
-from harness.interrupts import Interrupts
+from harness.budget import Watch, signals
+from harness.interrupts import Interrupts, UndoNow
 from harness.journal import Entry, Event, Journal, Line, Recorder
 from harness.lease import Lease
+from harness.preconditions import Preconditions, look
 from policies.facts.base import Cause, Unseen
 from targets.model import Target
 
@@ -31,11 +34,12 @@ class NotRestoredError(Exception):
 
 @dataclass
 class Injected:
-    """A fault in force. ``injected_at`` is time.monotonic() when injection began."""
+    """A fault in force. ``injected_at`` is time.monotonic() when injection began, ``undoing_at`` when its undo did."""
 
     fault: Fault
     parameters: dict[str, str]
     injected_at: float
+    undoing_at: float = 0.0
     proof: str = ""
 
 
@@ -45,6 +49,8 @@ class Injector:
 
     run: str
     target: Target
+    api: Api
+    """The disruptor's."""
     journal: Journal
     lease: Lease
     record: Recorder
@@ -59,11 +65,15 @@ class Injector:
     _settled: set[str] = field(default_factory=set)
     """Entries of which nothing is left to do, or nothing can be done."""
 
+    def __post_init__(self) -> None:
+        self.lease.on_lost = self.interrupts.undo_now
+
     @contextlib.contextmanager
     def __call__(self, name: str, parameters: Mapping[str, str]) -> Iterator[Injected]:
         """Inject a fault of the registry and undo it when the block ends, however it ends.
 
-        Raises Unobservable(UNSAFE) where it may not be injected, or shows no effect; NotRestoredError where the undo
+        Raises Unobservable(UNSAFE) where it may not be injected, or shows no effect; EndedEarly where it was undone
+        before its time, since the error budget was used up or the lease was lost; NotRestoredError where the undo
         failed.
         """
         fault = FAULTS[name]
@@ -74,24 +84,43 @@ class Injector:
         open_entries = self.journal.entries()
         if open_entries:
             raise Unobservable(still_broken(open_entries, self.restore))
+        found = look(fault, self.target, self.api, parameters, datetime.now(UTC))
+        if found.unmet:
+            raise Unobservable(found.unmet[0])
         now = datetime.now(UTC)
-        entry = Entry(secrets.token_hex(6), self.run, self.target.name, name, dict(parameters), now)
-        with self.interrupts.during_a_fault():
-            try:
+        entry = Entry(secrets.token_hex(6), self.run, self.target.name, name, dict(parameters), now, found.radius)
+        watch = Watch(signals(self.target, self.api), self.interrupts.undo_now)
+        try:
+            with self.interrupts.during_a_fault():
+                injected = Injected(fault, entry.parameters, time.monotonic())
                 try:
-                    self._open(entry)
-                    self.progress(f"fault {name}: {fault.touches.format(**parameters)}")
-                    injected = Injected(fault, entry.parameters, time.monotonic())
-                    self.injected += 1
-                    fault.inject(self.target, entry.parameters)
-                    self._note("injected", entry)
-                    injected.proof = self._prove(fault, entry)
-                    yield injected
+                    try:
+                        self._open(entry)
+                        self._announce(found, fault, entry)
+                        watch.start()
+                        injected.injected_at = time.monotonic()
+                        self.injected += 1
+                        fault.inject(self.target, entry.parameters)
+                        self._note("injected", entry)
+                        injected.proof = self._prove(fault, entry)
+                        self._note("proved", entry, injected.proof)
+                        yield injected
+                    finally:
+                        self._undo(injected, entry, watch)
                 finally:
-                    self._undo(fault, entry)
-            finally:
-                # An interrupt may have come just before the undo began; from here on they are held back.
-                self._undo(fault, entry)
+                    # A signal may have come just before the undo began; from here on they are held back.
+                    try:
+                        self._undo(injected, entry, watch)
+                    finally:
+                        watch.stop()
+        except UndoNow as error:
+            raise EndedEarly(error.why) from error
+
+    def _announce(self, found: Preconditions, fault: Fault, entry: Entry) -> None:
+        radius = f"; {found.radius.text()}" if found.radius is not None else ""
+        self.progress(f"fault {fault.name}: {fault.touches.format(**entry.parameters)}{radius}")
+        for each in found.all[1:]:
+            self.progress(f"fault {fault.name}: {each.name}: {each.seen}")
 
     def _open(self, entry: Entry) -> None:
         """Write the entry to both journals. Raises Unobservable where the cluster does not take it."""
@@ -114,24 +143,29 @@ class Injector:
             remedy = "look at the fault's own commands on the node; nothing was judged"
             raise Unobservable(Unseen(Cause.UNSAFE, f"the effect of {fault.name}", str(error), remedy)) from error
 
-    def _undo(self, fault: Fault, entry: Entry) -> None:
+    def _undo(self, injected: Injected, entry: Entry, watch: Watch) -> None:
         if entry.id in self._settled:
             return
         self.interrupts.hold()
-        self.progress(f"fault {fault.name}: undoing it")
+        injected.undoing_at = time.monotonic()
+        fault, why = injected.fault, self.interrupts.undo_because
+        self.progress(f"fault {fault.name}: undoing it" + (f", since {why.detail}" if why is not None else ""))
+        began = datetime.now(UTC)
         try:
             undo(fault, self.target, entry, self.restore, self.progress)
             close(self.journal, entry, self.restore, self.progress)
-            self._note("undone", entry)
+            if why is not None:
+                self.record(Line(began, "ended early", entry, why.detail))
+            self._note("undone", entry, watch.used())
         except NotRestoredError as error:
             self.not_restored.append(str(error))
             raise
         finally:
             self._settled.add(entry.id)
-        self.progress(f"fault {fault.name}: undone")
+        self.progress(f"fault {fault.name}: undone; {watch.used()}")
 
-    def _note(self, event: Event, entry: Entry) -> None:
-        self.record(Line(datetime.now(UTC), event, entry))
+    def _note(self, event: Event, entry: Entry, detail: str = "") -> None:
+        self.record(Line(datetime.now(UTC), event, entry, detail))
 
 
 def undo(fault: Fault, target: Target, entry: Entry, restore: str, progress: Progress) -> None:

@@ -1,18 +1,33 @@
-"""How a run is told to end (Ctrl-C, kill, a closed terminal): at once, but never in the middle of an undo."""
+"""How a run is told to end (Ctrl-C, kill, a closed terminal): at once, but never in the middle of an undo.
+
+In the same way a watcher in another thread has the fault in force undone before its time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
+from policies.facts.base import Unseen
+
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+UNDO_NOW: Final = signal.SIGURG  # without a handler it does nothing, so that one that comes late does no harm
 
 
 class ToldToEndError(KeyboardInterrupt):
     """The run was told to end; the message says by what."""
+
+
+class UndoNow(BaseException):
+    """The fault in force has to be undone now; the run goes on. No Exception: nobody on the way takes it."""
+
+    def __init__(self, why: Unseen) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Interrupts:
@@ -26,6 +41,9 @@ class Interrupts:
         self._in_force = False
         self._holding = False
         self._held = False
+        self._why: Unseen | None = None
+        self.undo_because: Unseen | None = None
+        """Why the fault of the block is, or was, undone before its time; None where it was not."""
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
@@ -44,17 +62,34 @@ class Interrupts:
     def during_a_fault(self) -> Iterator[None]:
         """Let one in, and hold the others back until the block ends."""
         self._held = False
+        self._why = self.undo_because = None
+        before = signal.signal(UNDO_NOW, self._hear_undo)
         self._in_force = True
         try:
             yield
         finally:
             self._in_force = self._holding = False
+            signal.signal(UNDO_NOW, before)
             if self._held:
                 raise ToldToEndError("told to end while a fault was being undone; it was undone first")
 
     def hold(self) -> None:
         """Let none in any more until the block of ``during_a_fault`` ends."""
         self._holding = True
+
+    def undo_now(self, why: Unseen) -> None:
+        """From any thread: have the fault in force undone at once. Does nothing where none is, or it is being undone.
+
+        A signal, since nothing else wakes the main thread wherever it waits.
+        """
+        self._why = why
+        signal.pthread_kill(threading.main_thread().ident or 0, UNDO_NOW)
+
+    def _hear_undo(self, _number: int, _frame: FrameType | None) -> None:
+        if self._in_force and not self._holding and self._why is not None:
+            self._holding = True
+            self.undo_because = self._why
+            raise UndoNow(self._why)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         if self._holding:

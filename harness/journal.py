@@ -19,12 +19,13 @@ from msgspec import Struct
 from fixtures.kubernetes import Answer, Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
+from policies.facts.faults import Radius
 from reports.canonical import UNREADABLE
 
 CONFIG_MAP = "verify-journal"
 RESTORED = "restored.jsonl"
 """Beside the runs: what ``verify restore`` undid of them. It does not write into a run, whose evidence is closed."""
-Event = Literal["open", "injected", "undone"]
+Event = Literal["open", "injected", "proved", "ended early", "undone"]
 
 
 class Entry(Struct, frozen=True):
@@ -36,6 +37,8 @@ class Entry(Struct, frozen=True):
     fault: str
     parameters: dict[str, str]
     opened: datetime
+    radius: Radius | None = None
+    """What it said it would touch at most; None in entries from before that was kept."""
 
 
 class Line(Struct, frozen=True):
@@ -44,6 +47,8 @@ class Line(Struct, frozen=True):
     at: datetime
     event: Event
     entry: Entry
+    detail: str = ""
+    """The proof, why it was ended early, or what of the error budget was used."""
 
 
 def refused(answer: Answer, what: str) -> Unobservable:

@@ -23,6 +23,7 @@ from fixtures.nodes import look_at_nodes
 from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
 from harness import selection
+from harness.dry_run import rehearse
 from harness.injection import Injector, NotRestoredError
 from harness.interrupts import Interrupts
 from harness.journal import Journal
@@ -68,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--requirement", action="append", default=[], metavar="ID", help="only these, e.g. 1.4,10.1")
     group.addoption("--kind", action="append", default=[], metavar="KIND", help="only inspect, probe, load, disrupt")
     group.addoption("--disrupt", action="store_true", help="allow faults in a target that is production")
+    group.addoption("--dry-run", action="store_true", help="inspect, and say what would be broken; break nothing")
     group.addoption(
         "--key",
         default=os.environ.get(KEY_VARIABLE),
@@ -103,6 +105,8 @@ def pytest_configure(config: pytest.Config) -> None:
         key = load_signing_key(named) if named else None
         known, resumed, out = begin(target, catalogue), Resumed(), Path(config.option.out)
         if config.option.resume:
+            if config.option.dry_run:
+                raise ResumeError("--dry-run breaks nothing and has nothing to resume; leave out --resume.")
             if choice != selection.Choice():
                 raise ResumeError("--resume does what the earlier run had chosen; leave out --requirement and --kind.")
             resumed = resume(out, config.option.resume, known, catalogue, key)
@@ -114,6 +118,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
     restore = restore_command(config.option.target, config.option.out)
     run = Run(target, api, catalogue, store, choice, _speaker(config), restore, known, key, resumed)
+    run.dry = config.option.dry_run
     config.pluginmanager.register(RunPlugin(config, run), "verify-run")
 
 
@@ -158,6 +163,7 @@ class RunPlugin:
         self.summary: RunSummary | None = None
         self.interrupts = Interrupts()
         self.until_the_end = contextlib.ExitStack()
+        self.rehearsed: dict[str, Unseen | None] = {}
 
     # --- selection, order, preflight
 
@@ -170,6 +176,9 @@ class RunPlugin:
         self.run.checks = tuple(sorted(selection.names(item) for item in items))
         yield
         kept, left_out = selection.arrange(items, self.run.catalogue, self.run.choice)
+        if self.run.dry:
+            acting = [item for item in kept if selection.kind(item, self.run.catalogue) in {"probe", "load"}]
+            kept, left_out = [item for item in kept if item not in acting], [*left_out, *acting]
         resumed = self.run.resumed
         if resumed.origins:
             left_out += [item for item in kept if selection.names(item) not in resumed.planned]
@@ -189,6 +198,8 @@ class RunPlugin:
         run.planned = (*sorted(run.resumed.carried), *(selection.names(item) for item in session.items))
         if session.testsfailed or not run.planned:
             return
+        if run.dry:
+            run.say("dry run: reads only; nothing is probed or broken, and nothing of it counts at the gate")
         self.until_the_end.enter_context(self.interrupts.heard())
         self.until_the_end.enter_context(begun(run.store.path, run.beginning()))
         run.preflight = look(run.target, run.operator, session.items, run.catalogue, restore=run.restore, say=run.say)
@@ -214,6 +225,25 @@ class RunPlugin:
             self.now.decision = Decision(Verdict.not_applicable)
             self.now.message = f"{requirement} {clause} · not applicable: {reason}"
             pytest.skip(self.now.message)
+        if self.run.dry and kind == "disrupt":
+            self._rehearse(item, requirement, clause)
+
+    def _rehearse(self, item: pytest.Item, requirement: str, clause: str) -> None:
+        """Say what the clause's fault would do, once a fault. Raises Unobservable where it would not be injected."""
+        run = self.run
+        mark = item.get_closest_marker("disrupts")
+        if mark is None:
+            raise pytest.UsageError(f"{item.nodeid}: say what it disrupts: @pytest.mark.disrupts(SYSTEM)")
+        system = str(mark.args[0])
+        why_not = self._may_disrupt()
+        if why_not is None and system not in self.rehearsed:
+            self.rehearsed[system] = rehearse(system, self.injector())
+        why_not = why_not or self.rehearsed[system]
+        if why_not is not None:
+            raise Unobservable(why_not)
+        run.planned = tuple(name for name in run.planned if name != (requirement, clause))
+        run.say(f"  dry  {requirement} {clause}: could go ahead")
+        pytest.skip("dry run: could go ahead")
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
@@ -349,8 +379,9 @@ class RunPlugin:
             run.injector = Injector(
                 run=run.store.run_id,
                 target=run.target,
+                api=self.disruptor(),
                 journal=Journal(self.disruptor(), namespace),
-                lease=Lease(self.disruptor(), namespace, run.store.run_id),
+                lease=Lease(self.disruptor(), namespace, run.store.run_id, run.say),
                 record=run.store.journal,
                 progress=run.say,
                 restore=run.restore,

@@ -81,6 +81,7 @@ def _summary(run: Run, code: int) -> RunSummary:
         deviations=run.catalogue.deviations(target.limits),
         emulated=tuple(Emulated(e.component, e.by) for e in target.emulated),
         not_restored=tuple(run.not_restored),
+        dry_run=run.dry,
         command=tuple(sys.argv),
         versions={
             **versions(),

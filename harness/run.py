@@ -78,6 +78,8 @@ class Run:
     verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
     steady: list[Judged] = field(default_factory=list)
     not_restored: list[str] = field(default_factory=list)
+    dry: bool = False
+    """Whether it only says what it would break."""
     written: dict[int, tuple[Fact, str]] = field(default_factory=dict)
     """Digest of each fact in the evidence, by its id(); the fact is kept so that the id stays its own."""
 

@@ -58,6 +58,11 @@ def names(item: pytest.Item) -> tuple[str, str]:
     return str(marker.args[0]), str(marker.args[1])
 
 
+def kind(item: pytest.Item, catalogue: Catalogue) -> Kind:
+    """The kind of the clause that a test judges."""
+    return catalogue.clause(*names(item)).kind
+
+
 def arrange(
     items: Iterable[pytest.Item], catalogue: Catalogue, choice: Choice
 ) -> tuple[list[pytest.Item], list[pytest.Item]]:

@@ -142,6 +142,8 @@ class RunSummary(Beginning, frozen=True, kw_only=True):
     emulated: tuple[Emulated, ...] = ()
     not_restored: tuple[str, ...] = ()
     """Sentences on what is not as the run found it."""
+    dry_run: bool = False
+    """Whether it only said what it would break: it inspected, and counts for nothing at the gate."""
     command: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     """``kubernetes`` (the API server's), ``python`` and the packages that took part."""

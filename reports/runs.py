@@ -90,7 +90,9 @@ class StoredRun:
         return self.started if self.doubt and (self.blind or self.record.damage) else None
 
     def results(self, clause: tuple[str, str]) -> tuple[ClauseResult, ...]:
-        """What it says of a clause."""
+        """What it says of a clause; a dry run says nothing that counts."""
+        if self.manifest is not None and self.manifest.dry_run:
+            return ()
         return tuple(r for r in self.record.results if (r.requirement, r.clause) == clause)
 
     def seen_from(self, result: ClauseResult) -> datetime:

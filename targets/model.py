@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
@@ -18,6 +20,9 @@ from policies.documents import DocumentError, KeyPath, Problem, Strict, did_you_
 
 TARGETS: Final = Path(__file__).parent
 
+Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: Final[tuple[Day, ...]] = get_args(Day)
+TimeOfDay: TypeAlias = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Power: TypeAlias = Literal["cluster-admin", "wildcards", "secrets-read", "escalation"]
 DnsLabel: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"\S")]
@@ -166,11 +171,85 @@ class Monitoring(Strict):
     alertmanager: ServicePort
 
 
+class BlastRadius(Strict):
+    """The most that one fault may touch; one that says it would touch more is not injected."""
+
+    nodes: int = Field(default=1, ge=1)
+    pods: int = Field(default=30, ge=1)
+    minutes: float = Field(default=2, gt=0, le=60)
+
+
+class Window(Strict):
+    """When faults may be injected: on these days between two times of day, past midnight where ``to`` is not later."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1)] = DAYS
+    opens: TimeOfDay = Field(alias="from", description="HH:MM; the day is the one on which it opens.")
+    closes: TimeOfDay = Field(alias="to", description="HH:MM; the same as `from` for 24 hours.")
+    timezone: Text = Field(default="UTC", description="An IANA name, e.g. Europe/Berlin.")
+
+    @model_validator(mode="after")
+    def _timezone_is_known(self) -> Self:
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise mistake(("timezone",), f'there is no time zone "{self.timezone}".') from error
+        return self
+
+    def around(self, at: datetime) -> tuple[datetime, datetime]:
+        """When it opens and closes: the time that holds ``at``, or else the next one. UTC, as ``at`` must be."""
+        zone = ZoneInfo(self.timezone)
+        today = at.astimezone(zone).date()
+        opens, closes = time.fromisoformat(self.opens), time.fromisoformat(self.closes)
+        for number in range(-1, len(DAYS) + 1):
+            day = today + timedelta(days=number)
+            if DAYS[day.weekday()] in self.days:
+                last = day if closes > opens else day + timedelta(days=1)
+                start, end = (datetime.combine(d, t, zone).astimezone(UTC) for d, t in ((day, opens), (last, closes)))
+                if end > at:
+                    return start, end
+        raise AssertionError("a window has at least one day of the week")  # the model holds that
+
+
+class ServiceBudget(ServiceName):
+    """How long a Service may be seen without a ready endpoint."""
+
+    seconds: float = Field(ge=1, le=3600)
+
+
+class ErrorBudget(Strict):
+    """How long, while one fault is in force, the deployment may be seen to fail before the fault is ended early."""
+
+    api_seconds: float = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        description="Of the endpoint's /readyz; below 1.1's api_write_gap a breach of that is never seen.",
+    )
+    services: tuple[ServiceBudget, ...] = Field(default=(), description="The applications' Services.")
+
+
+class NodeFiles(Strict):
+    """Backups that lie as files on control-plane nodes, read over SSH."""
+
+    folder: Annotated[str, Field(pattern=r"^/")] = Field(description="Files *.db in it are etcd's own snapshots.")
+    max_age_hours: float = Field(default=26, gt=0, description="A day and a little, for one that is made every night.")
+
+
+class Backups(Strict):
+    """Where the newest backup of something is seen. A fault that puts that at risk needs one that is young enough."""
+
+    etcd: NodeFiles | None = Field(default=None, description="Without it no control-plane node is cut off.")
+
+
 class Disrupt(Strict):
-    """Whether faults may be injected here, and how long one may stand."""
+    """Whether faults may be injected here, when, and how far they may go."""
 
     allowed: bool = False
     max_seconds: int = Field(default=120, ge=1, le=3600, description="A fault undoes itself after this time.")
+    blast_radius: BlastRadius = BlastRadius()
+    windows: tuple[Window, ...] = Field(default=(), description="A fault must fit into one; without any, always.")
+    error_budget: ErrorBudget = ErrorBudget()
+    backups: Backups = Backups()
 
 
 class Evidence(Strict):

@@ -169,6 +169,7 @@ def _make(progress: Progress) -> None:
         each(NODES, lambda each_node: node.start_service(each_node, "kubelet"))
         for address in (*(each_node.address for each_node in CONTROL_PLANE), BRIDGE_ADDRESS):
             _wait_for_api(address)
+        each(CONTROL_PLANE, lambda each_node: node.start_service(each_node, node.SNAPSHOTS))
     with progress.step("access, kube-proxy, Flannel, network policies, CoreDNS"):
         _apply_manifests(loaded)
         _wait_for_nodes(label=True)
@@ -186,7 +187,12 @@ def _install_binaries(artifacts: build.Artifacts) -> None:
         for name in names:
             source = artifacts.binary("flannel-cni" if folder == CNI_BIN and name == "flannel" else name)
             _link(source, folder / name)
-    _link(HERE / "node-service.sh", BIN / "node-service", copy=True)
+    _install_scripts()
+
+
+def _install_scripts() -> None:
+    for name in ("node-service", node.SNAPSHOTS):
+        _link(HERE / f"{name}.sh", BIN / name, copy=True)
 
 
 def _link(source: Path, target: Path, *, copy: bool = False) -> None:
@@ -396,6 +402,7 @@ def _repair(progress: Progress) -> None:
     """Bring back what does not run; nothing else is touched."""
     # With its cable a node loses the pod network on top of it; starting it again is simpler than mending that.
     began = datetime.now(UTC).replace(microsecond=0)  # container times have whole seconds
+    _install_scripts()  # a lab from before one of them was there
     dead = [n for n in NODES if node.process_1(n) is None or not network.plugged_in(n)]
     if dead:
         machine.tune()
@@ -406,7 +413,7 @@ def _repair(progress: Progress) -> None:
     if mended:
         progress.say(f"cables put back on the bridge: {', '.join(mended)}")
     for each_node in NODES:
-        for service in node.SERVICES:
+        for service in node.wanted_services(each_node):
             if service not in node.services(each_node):
                 with progress.step(f"{each_node.name}: {service} started again"):
                     node.start_service(each_node, service)

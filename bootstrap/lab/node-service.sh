@@ -3,7 +3,7 @@
 set -euo pipefail
 
 usage() {
-  echo "usage: node-service start|stop|restart|pid containerd|kubelet|sshd" >&2
+  echo "usage: node-service start|stop|restart|pid containerd|kubelet|sshd|etcd-snapshots" >&2
   exit 2
 }
 
@@ -24,6 +24,7 @@ case $service in
       "--hostname-override=$(hostname)" --housekeeping-interval=30s "${extra[@]}")
     ;;
   sshd) command=(/usr/sbin/sshd -D -e -f /etc/ssh/sshd_config) ;;
+  etcd-snapshots) command=(etcd-snapshots) ;;
   *) usage ;;
 esac
 

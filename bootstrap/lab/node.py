@@ -27,6 +27,8 @@ from bootstrap.lab.templates import render, write
 from bootstrap.lab.waiting import wait_until
 
 SERVICES = ("containerd", "kubelet", "sshd")
+SNAPSHOTS = "etcd-snapshots"
+"""A service of control-plane nodes only, also by the name of its program in BIN."""
 REAPER = "pause"
 """Name of process 1 once the node is built; it only collects ended processes."""
 BOOT_TIMEOUT_S = 20.0
@@ -136,7 +138,12 @@ def enter(node: Node, *argv: str | Path, stdin: str | None = None, check: bool =
 def services(node: Node) -> dict[str, int]:
     """The node's services that run: name to pid on this machine."""
     found = node_services(node.name).processes()
-    return {name: found[name] for name in SERVICES if name in found}
+    return {name: found[name] for name in wanted_services(node) if name in found}
+
+
+def wanted_services(node: Node) -> tuple[str, ...]:
+    """Names of the services that belong on the node."""
+    return (*SERVICES, SNAPSHOTS) if node.control_plane else SERVICES
 
 
 def start_service(node: Node, service: str) -> None:

@@ -122,7 +122,7 @@ def _node(each: Node, ready: bool | None) -> NodeStatus:
         running=node.process_1(each) is not None,
         ready=ready,
         services={name: round(age_s(pid), 1) for name, pid in services.items()},
-        missing=tuple(name for name in node.SERVICES if name not in services),
+        missing=tuple(name for name in node.wanted_services(each) if name not in services),
         containers=node.containers(each),
         memory=node_group(each.name).memory_bytes(),
     )

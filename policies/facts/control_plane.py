@@ -63,6 +63,8 @@ class ControlPlaneOutage(Fact, frozen=True):
     events: tuple[Event, ...]
     unseen: Unseen | None = None
     """Set where the fault was not injected or its effect could not be observed."""
+    cut_short: Unseen | None = None
+    """Set where the fault was undone before its time: what is seen can then be a violation, and never a pass."""
 
     @property
     def longest_silence(self) -> tuple[float, float] | None:

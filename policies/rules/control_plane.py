@@ -283,6 +283,7 @@ def write_gap(outage: ControlPlaneOutage, limits: Limits) -> Iterator[Finding]:
     if unproved is not None:
         yield Finding.unseen(subject, limit.text(), unproved)
         return
+    yield from _cut_short(outage)
     silence = outage.longest_silence
     if silence is None:
         detail = "no write was acknowledged before the fault, so no gap shows"
@@ -315,6 +316,7 @@ def acknowledged_writes(outage: ControlPlaneOutage, limits: Limits) -> Iterator[
     if unproved is not None:
         yield Finding.unseen(subject, expected, unproved)
         return
+    yield from _cut_short(outage)
     acknowledged = {write.number for write in outage.writes if write.acknowledged}
     if not acknowledged:
         yield missing(subject, expected, "no write was acknowledged, so none could be lost", Cause.EMPTY)
@@ -337,6 +339,7 @@ def pods_untouched(outage: ControlPlaneOutage, _limits: Limits) -> Iterator[Find
     if unproved is not None:
         yield Finding.unseen("running pods", expected, unproved)
         return
+    yield from _cut_short(outage)
     after = {(pod.namespace, pod.name): pod for pod in outage.pods_after}
     for pod in outage.pods_before:
         if pod.ready and not _static_on(pod, outage.node):
@@ -360,6 +363,12 @@ def _changes(before: PodIdentity, after: PodIdentity | None) -> Sequence[str]:
         for name, was in before.containers.items()
         if after.containers.get(name) != was
     ]
+
+
+def _cut_short(outage: ControlPlaneOutage) -> Iterator[Finding]:
+    """A fault that was undone before its time can show a violation, but no pass: the rest of it is not known."""
+    if outage.cut_short is not None:
+        yield Finding.unseen(outage.fault, "to stand to its end", outage.cut_short)
 
 
 def _unproved(outage: ControlPlaneOutage) -> Unseen | None:

@@ -19,7 +19,8 @@ from harness.injection import Injector
 from harness.interrupts import Interrupts
 from harness.journal import Journal
 from harness.lease import Lease
-from targets.model import Target, load_target
+from policies.facts.faults import Radius
+from targets.model import ControlPlane, Disrupt, Target, load_target
 
 ROUNDS = 60
 APART_S = 0.0003
@@ -45,15 +46,27 @@ def switch(file: Path) -> Fault:
     def proof(_target: Target, _parameters: Mapping[str, str]) -> str:
         return "it is off" if file.exists() else ""
 
-    return Fault("switch", "turns it off", inject, undo, proof)
+    return Fault(
+        "switch",
+        "turns it off",
+        inject,
+        undo,
+        proof,
+        radius=lambda _snapshot, _parameters: Radius(nodes=0, pods=1, seconds=60),
+        redundancy=lambda _target, _api, _snapshot, _parameters: "another switch is on",
+    )
 
 
-def injector(server: str) -> Injector:
-    """One that keeps its journal on a server."""
+def injector(server: str, target: Target | None = None) -> Injector:
+    """One that keeps its journal on a server, and watches only that."""
     api = Api(server)
+    target = target or load_target("lab").model_copy(
+        update={"control_plane": ControlPlane(endpoint=None), "disrupt": Disrupt(allowed=True)}
+    )
     return Injector(
         run="r1",
-        target=load_target("lab"),
+        target=target,
+        api=api,
         journal=Journal(api, "verify-system"),
         lease=Lease(api, "verify-system", "r1"),
         record=lambda _: None,

@@ -246,6 +246,8 @@ def outage(short: Short) -> ControlPlaneOutage:
     }
     if "unseen" in short:
         short["unseen"] = _reasons(short["unseen"], "the fault")
+    if "cut_short" in short:
+        short["cut_short"] = _reasons(short["cut_short"], "the error budget")
     return _convert(full | short, ControlPlaneOutage)
 
 

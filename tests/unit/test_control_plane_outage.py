@@ -7,16 +7,20 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
-from fixtures import control_plane
+from fixtures import control_plane, faults
 from fixtures.control_plane import Writer
+from fixtures.faults import CONTROL_PLANE_NODE_CUT
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, wait_until
 from policies.facts.base import Cause, Listing, Unseen
-from policies.facts.kubernetes import Condition, Meta, Node, NodeStatus, Snapshot
+from policies.facts.faults import Radius
+from policies.facts.kubernetes import Condition, Meta, Node, NodeAddress, NodeStatus, Pod, PodSpec, PodStatus, Snapshot
 from policies.facts.nodes import EtcdMember, EtcdView, Nodes, NodeView
+from targets.model import load_target
 from tests.unit.small_server import Asked, serving, status
 
 CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
@@ -100,9 +104,12 @@ def cluster(
     listed = tuple(
         Node(
             Meta(name, labels=CONTROL_PLANE),
-            status=NodeStatus((Condition("Ready", "True" if ready or name != "cp3" else "False"),)),
+            status=NodeStatus(
+                (Condition("Ready", "True" if ready or name != "cp3" else "False"),),
+                (NodeAddress("InternalIP", f"10.0.0.{number}"),),
+            ),
         )
-        for name in names
+        for number, name in enumerate(names, 1)
     )
     rest: list[Listing[Any]] = [Listing("x")] * 10
     snapshot = Snapshot(datetime.now(UTC), "https://h", "v1.36.3", 1, Listing("nodes", listed), *rest)
@@ -121,19 +128,45 @@ def test_the_node_that_leads_etcd_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "part"),
+    ("world", "silent", "part"),
     [
-        (cluster(ready=False), "not Ready: cp3"),
-        (cluster(members=(member(1), member(2), member(3, healthy=False))), "etcd member cp3: no answer"),
-        (cluster(members=(member(1), member(2), member(3, learner=True))), "2 voting members"),
-        (cluster(unseen=Unseen(Cause.UNREACHABLE, "cp3 over SSH", "refused")), "cp3 over SSH: refused"),
+        (cluster(ready=False), "", "not Ready: cp3"),
+        (cluster(members=(member(1), member(2), member(3, healthy=False))), "", "etcd member cp3: no answer"),
+        (cluster(members=(member(1), member(2), member(3, learner=True))), "", "2 voting members"),
+        (cluster(unseen=Unseen(Cause.UNREACHABLE, "cp3 over SSH", "refused")), "", "cp3 over SSH: refused"),
+        (cluster(), "10.0.0.1", "1 other API servers are ready, 2 are needed; cp1: HTTP 500: not ready"),
     ],
 )
-def test_without_full_redundancy_nothing_is_cut(world: tuple[Snapshot, Nodes], part: str) -> None:
+def test_without_full_redundancy_nothing_is_cut(
+    world: tuple[Snapshot, Nodes], silent: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, nodes = world
+    monkeypatch.setattr(faults, "look_at_nodes", lambda *_: nodes)
+    monkeypatch.setattr(faults, "_api_server", lambda _, at: "HTTP 500: not ready" if at == silent else "")
     with pytest.raises(Unobservable) as caught:
-        control_plane._victim(*world)
+        CONTROL_PLANE_NODE_CUT.redundancy(load_target("lab"), Api("http://127.0.0.1:1"), snapshot, {"node": "cp2"})
     assert caught.value.unseen.cause is Cause.UNSAFE
     assert part in caught.value.unseen.detail
+
+
+def test_a_whole_control_plane_can_do_without_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, nodes = cluster()
+    monkeypatch.setattr(faults, "look_at_nodes", lambda *_: nodes)
+    monkeypatch.setattr(faults, "_api_server", lambda *_: "")
+    seen = CONTROL_PLANE_NODE_CUT.redundancy(load_target("lab"), Api("http://h"), snapshot, {"node": "cp2"})
+    assert seen == "3 healthy etcd members, API servers of cp1 and cp3 ready, every node Ready"
+
+
+def test_the_pods_on_the_node_are_what_the_cut_touches() -> None:
+    snapshot, _ = cluster()
+    on = {"a": ("cp2", "Running"), "b": ("cp2", "Pending"), "c": ("cp2", "Succeeded"), "d": ("cp1", "Running")}
+    pods = tuple(Pod(Meta(name), PodSpec(node), PodStatus(phase)) for name, (node, phase) in on.items())
+    snapshot = msgspec.structs.replace(snapshot, pods=Listing("pods", pods))
+    parameters = {"node": "cp2", "max_seconds": "90"}
+    assert CONTROL_PLANE_NODE_CUT.radius(snapshot, parameters) == Radius(nodes=1, pods=2, seconds=90)
+    hidden = Listing[Pod]("pods", unseen=Unseen(Cause.FORBIDDEN, "pods", "HTTP 403"))
+    with pytest.raises(Unobservable, match="HTTP 403"):
+        CONTROL_PLANE_NODE_CUT.radius(msgspec.structs.replace(snapshot, pods=hidden), parameters)
 
 
 # --- afterwards

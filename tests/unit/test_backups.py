@@ -1,0 +1,97 @@
+"""What the script finds in a folder of etcd snapshots, and when a backup is young enough."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import backups, ssh
+from fixtures.unobservable import Unobservable
+from policies.facts.base import Cause, Listing
+from policies.facts.kubernetes import Meta, Node, NodeAddress, NodeStatus, Snapshot
+from targets.model import Backups, Disrupt, NodeFiles, Target, load_target
+
+HOUR_S = 3600
+DATABASE = os.urandom(512) * 8
+
+
+def snapshot_file(path: Path, hours: float, content: bytes = DATABASE + hashlib.sha256(DATABASE).digest()) -> None:
+    """A file as etcdctl writes it, so old."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (time.time() - hours * HOUR_S,) * 2)
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """One whose control-plane nodes are folders of this machine: {node} in the path of their backups."""
+
+    def run(_target: Target, node: str, _address: str, script: str, _timeout_s: float) -> str:
+        here = script.replace("/backups", shlex.quote(str(tmp_path / node)), 1)
+        return subprocess.run(["sh", "-c", here], capture_output=True, text=True, check=True).stdout
+
+    monkeypatch.setattr(ssh, "run", run)
+    files = NodeFiles(folder="/backups", max_age_hours=26)
+    return load_target("lab").model_copy(update={"disrupt": Disrupt(backups=Backups(etcd=files))})
+
+
+def nodes() -> Snapshot:
+    labels = {"node-role.kubernetes.io/control-plane": ""}
+    listed = tuple(
+        Node(
+            Meta(name, labels=labels if name != "w1" else {}),
+            status=NodeStatus(None, (NodeAddress("InternalIP", "::1"),)),
+        )
+        for name in ("cp1", "cp2", "cp3", "w1")
+    )
+    rest: list[Listing[Any]] = [Listing("x")] * 10
+    return Snapshot(datetime.now(UTC), "https://h", "v1.36.3", 1, Listing("nodes", listed), *rest)
+
+
+def test_the_newest_on_another_node_counts(target: Target, tmp_path: Path) -> None:
+    snapshot_file(tmp_path / "cp1/old.db", 30)
+    snapshot_file(tmp_path / "cp1/with space.db", 5)
+    snapshot_file(tmp_path / "cp2/own.db", 1)
+    snapshot_file(tmp_path / "cp3/newest.db.part", 0)
+    snapshot_file(tmp_path / "w1/elsewhere.db", 0)
+    words = backups.young_enough(target, "etcd", nodes(), {"node": "cp2"})
+    assert words == f"cp1:{tmp_path}/cp1/with space.db is 5.0 h old, at most 26 h are allowed, its hash holds"
+
+
+@pytest.mark.parametrize(
+    ("hours", "content", "words"),
+    [
+        (27, None, "is 27.0 h old, at most 26 h are allowed"),
+        (1, DATABASE + hashlib.sha256(b"other").digest(), "it is not whole"),
+        (1, DATABASE[:-1] + b"x" + hashlib.sha256(DATABASE).digest(), "it is not whole"),
+        (1, DATABASE, "it is not whole"),
+        (1, (DATABASE + hashlib.sha256(DATABASE).digest())[:700], "it is not whole"),
+        (1, b"", "it is not whole"),
+    ],
+    ids=["too old", "another hash", "a changed byte", "no hash", "cut short", "empty"],
+)
+def test_no_other_is_good_enough(
+    hours: float, content: bytes | None, words: str, target: Target, tmp_path: Path
+) -> None:
+    file = tmp_path / "cp1/one.db"
+    snapshot_file(file, hours, DATABASE + hashlib.sha256(DATABASE).digest() if content is None else content)
+    (tmp_path / "cp3").mkdir()
+    with pytest.raises(Unobservable) as caught:
+        backups.young_enough(target, "etcd", nodes(), {"node": "cp2"})
+    assert caught.value.unseen.cause is Cause.UNSAFE
+    assert words in caught.value.unseen.detail
+    assert "etcdctl snapshot save" in caught.value.unseen.remedy
+
+
+def test_a_backup_that_lies_only_on_the_node_itself_is_none(target: Target, tmp_path: Path) -> None:
+    snapshot_file(tmp_path / "cp2/own.db", 1)
+    with pytest.raises(Unobservable, match=r"etcd snapshots on cp1: no file \*\.db"):
+        backups.young_enough(target, "etcd", nodes(), {"node": "cp2"})
