@@ -117,7 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
     restore = restore_command(config.option.target, config.option.out)
-    run = Run(target, api, catalogue, store, choice, _speaker(config), restore, known, key, resumed)
+    run = Run(target, api, catalogue, store, choice, _speaker(config), restore, known, key, resumed=resumed)
     run.dry = config.option.dry_run
     config.pluginmanager.register(RunPlugin(config, run), "verify-run")
 
