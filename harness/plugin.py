@@ -20,6 +20,7 @@ import pytest
 
 from fixtures.kubernetes import Api, KubeconfigError, operator, take_snapshot
 from fixtures.nodes import look_at_nodes
+from fixtures.redaction import RedactionError, redact_error, redacted, redaction_key
 from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
 from harness import selection
@@ -93,9 +94,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "disrupts(system): injects a fault into this system, alone and undone")
     if not config.option.target or config.option.collectonly:
         return
-    if config.option.tbstyle == "auto":
+    if config.option.tbstyle in {"auto", "long"}:
         # pytest's own style quotes source and every argument; a whole target and catalogue cost 20 ms a clause.
         config.option.tbstyle = "native"
+    # Whatever was typed: arguments and local variables hold tokens, and a traceback goes into JUnit and Allure.
+    config.option.showlocals = config.option.fulltrace = False
     try:
         catalogue = load_catalogue()
         target = load_target(config.option.target, check=selection.names_known_to(catalogue))
@@ -103,6 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
         api = operator(target)  # a wrong kubeconfig or context ends the run before anything was asked of any cluster
         named = config.option.key or target.evidence.key
         key = load_signing_key(named) if named else None
+        redaction_key()  # one that cannot be used is told now
         known, resumed, out = begin(target, catalogue), Resumed(), Path(config.option.out)
         if config.option.resume:
             if config.option.dry_run:
@@ -112,7 +116,15 @@ def pytest_configure(config: pytest.Config) -> None:
             resumed = resume(out, config.option.resume, known, catalogue, key)
             choice = resumed.choice
         store = RunStore.create(out)
-    except (DocumentError, selection.SelectionError, KubeconfigError, ResumeError, SigningError, StoreError) as error:
+    except (
+        DocumentError,
+        selection.SelectionError,
+        KubeconfigError,
+        ResumeError,
+        SigningError,
+        RedactionError,
+        StoreError,
+    ) as error:
         raise pytest.UsageError(str(error)) from error
     config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
@@ -248,6 +260,8 @@ class RunPlugin:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
         """Turn what happened into a verdict, and the verdict into pytest's own words."""
+        if call.excinfo is not None:
+            redact_error(call.excinfo.value)
         hook = yield
         report: pytest.TestReport = hook.get_result()
         outcome = self.outcomes[item.nodeid]
@@ -281,6 +295,13 @@ class RunPlugin:
         report.user_properties += [("requirement", outcome.requirement), ("clause", outcome.clause)]
         if outcome.decision is not None:
             report.user_properties.append(("verdict", outcome.decision.verdict.value))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """What pytest says of an error outside any check, without the secrets in it; JUnit keeps it as well."""
+        for traceback, *_ in excrepr.chain:
+            for entry in traceback.reprentries:
+                entry.lines = [redacted("".join(entry.lines))]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
