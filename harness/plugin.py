@@ -299,9 +299,8 @@ class RunPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: Any) -> None:
         """What pytest says of an error outside any check, without the secrets in it; JUnit keeps it as well."""
-        for traceback, *_ in excrepr.chain:
-            for entry in traceback.reprentries:
-                entry.lines = [redacted("".join(entry.lines))]
+        for entry in excrepr.reprtraceback.reprentries:
+            entry.lines = [redacted("".join(entry.lines))]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
