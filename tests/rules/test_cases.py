@@ -9,6 +9,7 @@ from harness.verdict import decide, sentences
 from policies.facts.base import Cause
 from tests.rules.cases import Case, load_cases
 from tests.rules.facts import SEEN_AT
+from tests.rules.record import recorded, told
 
 CASES = list(load_cases())
 
@@ -28,6 +29,17 @@ def test_case(case: Case) -> None:
         assert [finding.subject for finding in findings if finding.ok] == list(case.good)
     for words in case.says:
         assert words in message or any(words in finding.observed for finding in findings), message
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_words_are_those_recorded(case: Case) -> None:
+    """A changed sentence is meant, read, and recorded by `python -m tests.rules.record`."""
+    assert told(case) == recorded().get(str(case), "")
+
+
+def test_nothing_is_recorded_of_cases_that_are_gone() -> None:
+    """What is recorded is what the cases say, all of it."""
+    assert set(recorded()) == {str(case) for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
