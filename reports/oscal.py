@@ -28,6 +28,7 @@ from policies.catalogue import Catalogue, Requirement
 from policies.finding import Finding
 from policies.framework import Framework
 from policies.waivers import Waiver
+from reports.beginning import BEGINNING, beginning_of
 from reports.canonical import UNREADABLE, pretty
 from reports.markup import visible
 from reports.model import ClauseResult, RunRecord, Verdict
@@ -108,11 +109,15 @@ class _Export:
     def __init__(self, record: RunRecord, catalogue: Catalogue, framework: Framework, overlay: Overlay) -> None:
         self.record = record
         self.manifest = record.manifest
+        self.known = record.manifest or beginning_of(Path(record.path))
+        """What the run meant to do: a run that was killed says so as well."""
+        self.target = record.target or (self.known.target if self.known is not None else "")
         self.catalogue = catalogue
         self.framework = framework
         self.overlay = overlay
         self.over = overview(record, catalogue)
-        self.started = StoredRun(record, "").started
+        starts = [origin.started for origin in self.known.resumes] if self.known is not None else []
+        self.started = min([StoredRun(record, "").started, *starts])
         self.reviewed = [state for state in self.over.requirements if any(c.wanted for c in state.clauses)]
         self.tool = self._id("tool")
         self.origin = {"actors": [{"type": "tool", "actor-uuid": self.tool}]}
@@ -134,7 +139,7 @@ class _Export:
             self._requirement(state)
         self._deviations()
         self._not_restored()
-        run, target = self.record.run, self.record.target or "a deployment that the run could not name"
+        run, target = self.record.run, self.target or "a deployment that the run could not name"
         return {
             "uuid": self._id("assessment-results"),
             "metadata": _object(
@@ -146,8 +151,7 @@ class _Export:
             ),
             "import-ap": {
                 "href": f"#{self._id('plan')}",
-                "remarks": "The plan is the catalogue of requirements and what the manifest says that the run meant "
-                "to judge.",
+                "remarks": "The plan is the catalogue of requirements, and what the run says that it meant to judge.",
             },
             **_object(local_definitions=_object(objectives_and_methods=[self._objectives(s) for s in self.reviewed])),
             "results": [self._result(target)],
@@ -157,12 +161,21 @@ class _Export:
     def _result(self, target: str) -> Object:
         manifest = self.manifest
         props = [_prop("target", target), _prop("run", self.record.run)]
+        if self.known is not None:
+            props += [
+                _prop("catalogue-sha256", self.known.catalogue_digest or "unknown"),
+                _prop("commit", self.known.commit or "unknown"),
+                *(_prop("resumes", origin.run) for origin in self.known.resumes),
+            ]
         if manifest is not None:
             versions = [_prop("version", f"{name} {version}") for name, version in manifest.versions.items() if version]
             props += [
                 _prop("exit-code", manifest.exit_code),
-                _prop("catalogue-sha256", manifest.catalogue_digest or "unknown"),
-                _prop("commit", manifest.commit or "unknown"),
+                *(
+                    [_prop("dry-run", "nothing was broken, so nothing that breaks was judged")]
+                    if manifest.dry_run
+                    else []
+                ),
                 _prop("signed-by", manifest.key)
                 if manifest.key
                 else _prop("not-signed", manifest.unsigned or "no key"),
@@ -170,7 +183,7 @@ class _Export:
                 *(_prop("emulated", f"{one.component}: by {one.by}") for one in manifest.emulated),
             ]
         else:
-            props.append(_prop("interrupted", "the run was killed before it could close its evidence"))
+            props.append(_prop("interrupted", "the evidence was not closed: the run was killed, or is still at work"))
         props += [_prop("evidence-damaged", sentence) for sentence in self.record.damage]
         return _object(
             uuid=self._id("result"),
@@ -255,12 +268,12 @@ class _Export:
 
     def _resources(self) -> Iterator[Object]:
         """The files that are named: the plan first."""
-        manifest = Path(self.record.path) / MANIFEST
-        if self.manifest is not None:
-            links = [_object(href=MANIFEST, media_type="application/json", hashes=_hashes(_sha256(manifest)))]
-            digest = self.manifest.catalogue_digest
-        else:
-            links, digest = [{"href": RESULTS}], ""
+        links: list[Object] = [{"href": RESULTS}]
+        if self.known is not None:
+            plan = MANIFEST if self.manifest is not None else BEGINNING
+            digest = _sha256(Path(self.record.path) / plan)
+            links = [_object(href=plan, media_type="application/json", hashes=_hashes(digest))]
+        digest = self.known.catalogue_digest if self.known is not None else ""
         yield _object(
             uuid=self._id("plan"),
             title="Assessment plan: the catalogue of requirements, and what the run meant to judge",
@@ -333,8 +346,8 @@ class _Export:
                 if findings and findings[0].ok is False:
                     risks.append(self._risk(state, findings, waiver, observed[-1]))
         limits = dict(result.limits) if result is not None else {}
-        if self.manifest is not None and result is None:
-            known = self.manifest.limits.get(requirement.id, {})
+        if self.known is not None and result is None:
+            known = self.known.limits.get(requirement.id, {})
             limits = {name: known[name].text() for name in clause.limits if name in known}
         return _object(
             uuid=self._id("clause", requirement.id, clause.slug),
@@ -345,6 +358,7 @@ class _Export:
                 *([_prop("cause", state.cause)] if state.cause is not None else []),
                 _prop("kind", clause.kind),
                 *([_prop("rule", result.rule)] if result is not None and result.rule else []),
+                *([_prop("carried-from", result.carried_from)] if result is not None and result.carried_from else []),
                 *(_prop("limit", text, name) for name, text in sorted(limits.items())),
             ],
             origins=[self.origin],
@@ -417,7 +431,7 @@ class _Export:
         name = finding.subject
         if name not in self.subjects:
             # Of the target and not of the run, so that the same subject is known again in the next run.
-            whose = self.record.target or self.record.run
+            whose = self.target or self.record.run
             self.subjects[name] = str(uuid.uuid5(_IDS, f"{whose}\0subject\0{visible(name)}"))
         props = [
             _prop("result", _HELD[finding.ok]),

@@ -7,7 +7,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from policies.finding import Finding
 from policies.framework import load_framework
 from policies.profiles import load_profile
 from policies.waivers import Waiver
-from reports.model import Verdict
+from reports.beginning import begun
+from reports.model import Beginning, Origin, Verdict
 from reports.oscal import assessment_results
 from reports.overview import overview
 from reports.store import RunStore
@@ -172,6 +173,29 @@ def test_an_interrupted_run_says_so(runs: dict[str, Exported]) -> None:
     assert whole["state"] == "not-satisfied"
     assert "write-gap (not evaluated: the run ended before its turn came)" in whole["remarks"]
     assert "finbot-1.1_write-gap" not in exported.findings
+
+
+def test_a_run_that_was_killed_names_its_target_and_its_plan(tmp_path: Path, catalogue: Catalogue) -> None:
+    store = make_run(tmp_path, catalogue, healthy, gap_s=3.2)
+    manifest = store.read().manifest
+    assert manifest is not None
+    (store.path / "manifest.json").unlink()
+    before = Beginning(
+        run=store.run_id,
+        target="lab",
+        started=manifest.started,
+        catalogue_digest=catalogue.digest,
+        resumes=(Origin(run="20261123-020000-aaaaaa", started=manifest.started - timedelta(days=1)),),
+    )
+    with begun(store.path, before):
+        exported = export(store, catalogue)
+    trestle_accepts(exported, tmp_path)
+    assert exported.props(exported.result, "target") == ["lab"]
+    assert exported.props(exported.result, "resumes") == ["20261123-020000-aaaaaa"]
+    assert exported.result["start"].startswith("2026-11-23")
+    plan = exported.document["back-matter"]["resources"][0]
+    assert plan["rlinks"][0]["href"] == "beginning.json"
+    assert plan["rlinks"][0]["hashes"]
 
 
 def test_what_is_broken_is_a_risk_with_severity_remedy_and_the_observation(runs: dict[str, Exported]) -> None:
@@ -371,7 +395,7 @@ def said(text: str) -> Callable[[Requirement, Clause], Made]:
 def texts() -> Iterator[str]:
     yield from ODD
     dice = random.Random(4)  # noqa: S311 - no secret
-    for _ in range(25):
+    for _ in range(10):
         points = [
             dice.choice((dice.randrange(0x20), dice.randrange(0x3000), dice.randrange(0xE000, 0x110000)))
             for _ in range(40)
