@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bootstrap.lab.cli import app as lab
 from harness.evidence_cli import app as evidence
+from harness.explain_cli import explain
 from harness.export_cli import app as export
 from harness.gate_cli import diff, gate, history
-from policies.catalogue import Catalogue, UnknownNameError, load_catalogue
+from policies.catalogue import load_catalogue
 from policies.documents import DocumentError
 
 USAGE = 4  # pytest's own code for a wrong call
@@ -142,29 +142,7 @@ def report(
         typer.launch(str(page))
 
 
-@app.command()
-def explain(requirement: Annotated[str, typer.Argument(help="The requirement, e.g. 1.1.")]) -> None:
-    """What a requirement means, clause by clause: kind, limits, and how it is mended."""
-    console = Console(highlight=False)
-    try:
-        _explain(console, load_catalogue(), requirement)
-    except (DocumentError, UnknownNameError) as error:
-        Console(stderr=True).print(str(error), markup=False)
-        raise typer.Exit(USAGE) from error
-
-
-def _explain(console: Console, catalogue: Catalogue, requirement_id: str) -> None:
-    requirement = catalogue.requirement(requirement_id)
-    console.print(f"[bold]{requirement.id} {requirement.title}[/] ({requirement.severity})\n{requirement.statement}\n")
-    table = Table("clause", "kind", "what holds", "limits")
-    for clause in requirement.clauses:
-        limits = catalogue.limits(requirement.id, clause.slug)
-        table.add_row(clause.slug, clause.kind, clause.statement, "\n".join(limit.text() for limit in limits.values()))
-    console.print(table)
-    console.print(f"\nTo mend it: {requirement.remediation}")
-
-
-for reader in (gate, diff, history):
+for reader in (explain, gate, diff, history):
     app.command()(reader)
 
 

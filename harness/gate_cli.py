@@ -56,7 +56,7 @@ def gate(
     from reports.gate_screen import gate_screen
     from reports.runs import gaps, stored_runs, verified
 
-    with _wrong_calls():
+    with wrong_calls():
         if profile is None:
             raise _CallError(f"say for what: --profile with one of {', '.join(known_profiles())}.")
         catalogue = load_catalogue()
@@ -82,7 +82,7 @@ def gate(
             gaps=gaps(runs, stored),
             keys=keys,
         )
-    _print(answer, json, lambda: gate_screen(answer, catalogue, demanded))
+    printed(answer, json, lambda: gate_screen(answer, catalogue, demanded))
     raise typer.Exit(answer.exit_code)
 
 
@@ -96,10 +96,10 @@ def diff(
     from policies.catalogue import load_catalogue
     from reports.diff import diff_screen, difference
 
-    with _wrong_calls():
+    with wrong_calls():
         catalogue = load_catalogue()
         found = difference(_record(before, runs), _record(after, runs), catalogue)
-    _print(found, json, lambda: diff_screen(found))
+    printed(found, json, lambda: diff_screen(found))
 
 
 def history(
@@ -114,14 +114,14 @@ def history(
     from reports import history as histories
     from reports.runs import stored_runs, verified
 
-    with _wrong_calls():
+    with wrong_calls():
         catalogue = load_catalogue()
         stored = stored_runs(runs)
         name = _target(target, runs, stored)
         _, verify = _verifier(public_key or [])
         mine = [run for run in stored if run.of(name)]
         found = histories.history([verified(run, verify) for run in mine[-last:]], catalogue, name, len(mine) - last)
-    _print(found, json, lambda: histories.history_screen(found, catalogue))
+    printed(found, json, lambda: histories.history_screen(found, catalogue))
 
 
 class _CallError(Exception):
@@ -129,15 +129,16 @@ class _CallError(Exception):
 
 
 @contextlib.contextmanager
-def _wrong_calls() -> Iterator[None]:
+def wrong_calls() -> Iterator[None]:
     """Whatever is wrong with the call or a file ends with its sentence and exit code 4."""
+    from policies.catalogue import UnknownNameError
     from policies.documents import DocumentError
     from reports.signing import SigningError
     from reports.store import StoreError
 
     try:
         yield
-    except (DocumentError, StoreError, SigningError, _CallError) as error:
+    except (DocumentError, UnknownNameError, StoreError, SigningError, _CallError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from error
 
@@ -186,7 +187,8 @@ def _record(named: str, runs: Path) -> RunRecord:
     return RunStore.open(runs / named if (runs / named).is_dir() else Path(named)).read()
 
 
-def _print(value: object, json: bool, screen: Callable[[], RenderableType]) -> None:
+def printed(value: object, json: bool, screen: Callable[[], RenderableType]) -> None:
+    """Print what a command found: all of it as JSON, or the screen."""
     if json:
         import msgspec
 
