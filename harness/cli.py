@@ -40,6 +40,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("out/runs")
 
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="A name (targets/NAME.yaml) or a YAML file.")]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", "-p", help="What this profile looks at: nightly, golive, soc2.")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 
 
@@ -48,6 +51,7 @@ def run(
     earlier: Annotated[str | None, typer.Argument(metavar="[RUN]", help="With --resume: which run, by its id.")] = None,
     *,
     target: TargetOption,
+    profile: ProfileOption = None,
     requirement: Annotated[
         list[str] | None, typer.Option("--requirement", "-r", help="Only these, e.g. 1.4 or 1.1,10.1.")
     ] = None,
@@ -81,6 +85,7 @@ def run(
     # A development tool that needs half a second to load, and rewriting for asserts, of which the suites have none.
     arguments += ["-p", "no:hypothesispytest", "--assert=plain"]
     arguments += ["--no-summary", "--target", target, "--out", str(out)]
+    arguments += [f"--profile={profile}"] if profile else []
     arguments += [f"--requirement={r}" for r in requirement or []] + [f"--kind={k}" for k in kind or []]
     arguments += ["--disrupt"] if disrupt else []
     arguments += ["--dry-run"] if dry_run else []

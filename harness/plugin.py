@@ -67,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of a run; ``verify run`` passes the same ones on."""
     group = parser.getgroup("verify", "verify a live deployment")
     group.addoption("--target", help="the deployment: a name (targets/NAME.yaml) or a file")
+    group.addoption("--profile", metavar="NAME", help="the requirements and kinds that this profile looks at")
     group.addoption("--requirement", action="append", default=[], metavar="ID", help="only these, e.g. 1.4,10.1")
     group.addoption("--kind", action="append", default=[], metavar="KIND", help="only inspect, probe, load, disrupt")
     group.addoption("--disrupt", action="store_true", help="allow faults in a target that is production")
@@ -102,7 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         catalogue = load_catalogue()
         target = load_target(config.option.target, check=selection.names_known_to(catalogue))
-        choice = selection.choose(catalogue, config.option.requirement, config.option.kind)
+        choice = selection.choose(catalogue, config.option.requirement, config.option.kind, config.option.profile)
         api = operator(target)  # a wrong kubeconfig or context ends the run before anything was asked of any cluster
         named = config.option.key or target.evidence.key
         key = load_signing_key(named) if named else None
@@ -112,7 +113,9 @@ def pytest_configure(config: pytest.Config) -> None:
             if config.option.dry_run:
                 raise ResumeError("--dry-run breaks nothing and has nothing to resume; leave out --resume.")
             if choice != selection.Choice():
-                raise ResumeError("--resume does what the earlier run had chosen; leave out --requirement and --kind.")
+                raise ResumeError(
+                    "--resume does what the earlier run had chosen; leave out --profile, --requirement and --kind."
+                )
             resumed = resume(out, config.option.resume, known, catalogue, key)
             choice = resumed.choice
         store = RunStore.create(out)

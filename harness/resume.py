@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from harness.selection import Choice
+from harness.selection import Choice, choose
 from harness.verdict import decide
 from policies.catalogue import KINDS, Catalogue, Kind
 from policies.facts.base import Fact
@@ -101,7 +101,7 @@ def resume(root: Path, named: str, now: Beginning, catalogue: Catalogue, key: Si
     return Resumed(
         origins=(*earlier.resumes, Origin(run=earlier.run, started=earlier.started, key=signed)),
         store=store,
-        choice=Choice(frozenset(earlier.requirements), frozenset(earlier.kinds)),
+        choice=choose(catalogue, earlier.requirements, earlier.kinds, earlier.profile),
         planned=frozenset(earlier.planned),
         results=fresh,
         too_old=too_old,

@@ -90,6 +90,7 @@ class Run:
             run=self.store.run_id,
             requirements=tuple(sorted(self.choice.requirements)),
             kinds=tuple(sorted(self.choice.kinds)),
+            profile=self.choice.profile,
             checks=self.checks,
             planned=self.planned,
             resumes=self.resumed.origins,

@@ -9,6 +9,7 @@ import pytest
 
 from policies.catalogue import KINDS, Catalogue, Kind, UnknownNameError
 from policies.documents import KeyPath, did_you_mean
+from policies.profiles import load_profile
 from targets.model import Target
 
 
@@ -21,17 +22,30 @@ class Choice:
     """Requirement ids and kinds to take. Empty means all."""
 
     requirements: frozenset[str] = frozenset()
+    """As asked for by id; beside them only a profile may narrow."""
     kinds: frozenset[Kind] = frozenset()
+    profile: str = ""
+    """Its name; empty where none was asked for."""
+    within: frozenset[str] = frozenset()
+    """The requirements that the profile looks at."""
 
     def takes(self, requirement: str, kind: Kind, disrupted: frozenset[str]) -> bool:
         """Whether a clause is taken. A disruption takes the inspection of its requirement along: its steady state."""
         if self.requirements and requirement not in self.requirements:
             return False
+        if self.within and requirement not in self.within:
+            return False
         return not self.kinds or kind in self.kinds or (kind == "inspect" and requirement in disrupted)
 
 
-def choose(catalogue: Catalogue, requirements: Iterable[str], kinds: Iterable[str]) -> Choice:
-    """From the command line: each option may be repeated and may hold a list with commas."""
+def choose(
+    catalogue: Catalogue, requirements: Iterable[str], kinds: Iterable[str], profile: str | None = None
+) -> Choice:
+    """From the command line: each option may be repeated and may hold a list with commas.
+
+    A profile chooses requirements and kinds; the other two narrow it. Raises SelectionError, and DocumentError for a
+    profile that cannot be read.
+    """
     ids = [part for text in requirements for part in text.split(",") if part]
     for requirement in ids:
         try:
@@ -45,7 +59,16 @@ def choose(catalogue: Catalogue, requirements: Iterable[str], kinds: Iterable[st
             raise SelectionError(
                 f'--kind: there is no kind "{kind}"; known are {", ".join(KINDS)}.{did_you_mean(kind, KINDS)}'
             )
-    return Choice(frozenset(ids), frozenset(known[kind] for kind in wanted))
+    if not profile:
+        return Choice(frozenset(ids), frozenset(known[kind] for kind in wanted))
+    demanded = load_profile(profile, catalogue)
+    within = frozenset(demand.requirement.id for demand in demanded.demands(catalogue))
+    if outside := [requirement for requirement in ids if requirement not in within]:
+        raise SelectionError(f"--requirement: {', '.join(outside)} is not looked at by profile {profile}.")
+    if outside := [kind for kind in wanted if kind not in demanded.kinds]:
+        has = ", ".join(demanded.kinds)
+        raise SelectionError(f"--kind: {', '.join(outside)} is not looked at by profile {profile}; it has {has}.")
+    return Choice(frozenset(ids), frozenset(known[kind] for kind in wanted or demanded.kinds), profile, within)
 
 
 def names(item: pytest.Item) -> tuple[str, str]:

@@ -96,6 +96,8 @@ class Beginning(Struct, frozen=True, kw_only=True):
     """Requirement ids as asked for; empty where all that have a check were meant."""
     kinds: tuple[Kind, ...] = ()
     """Kinds as asked for; empty where all were meant."""
+    profile: str = ""
+    """The profile that chose them; empty where none did."""
     checks: tuple[tuple[str, str], ...] = ()
     """Every clause (requirement id, slug) that a test of the suites reaches, chosen or not."""
     planned: tuple[tuple[str, str], ...] = ()

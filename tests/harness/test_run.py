@@ -157,6 +157,7 @@ def test_without_a_target_the_suites_are_a_usage_error(deployment: Deployment) -
     ("arguments", "sentence"),
     [
         (["--requirement", "1.99"], 'there is no requirement "1.99"'),
+        (["--profile", "golove"], 'there is no profile "golove". Did you mean "golive"?'),
         (["--kind", "inspct"], 'there is no kind "inspct"; known are inspect, probe, load, disrupt'),
     ],
 )
@@ -294,6 +295,15 @@ def test_verdicts(deployment: Deployment, statement: str, code: int, verdict: Ve
     assert other.verdict is Verdict.passed
     assert (clause.verdict, result.ret) == (verdict, code), said(result)
     assert words in clause.message
+
+
+@pytest.mark.usefixtures("served")
+def test_a_run_of_a_profile_is_known_by_its_name(deployment: Deployment) -> None:
+    result = deployment.run(PASSES, "--profile", "nightly", "--requirement", "7.3")
+    manifest = deployment.record.manifest
+    assert manifest is not None, said(result)
+    assert (manifest.profile, manifest.requirements) == ("nightly", ("7.3",))
+    assert "load" not in manifest.kinds
 
 
 @pytest.mark.usefixtures("served")
