@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -63,6 +63,14 @@ def headline(record: RunRecord, catalogue: Catalogue) -> Headline:
         return Headline(Verdict.passed, title, f"{_count(judged, 'clause')} judged. {still_open}")
     title = "The clause checked holds" if judged == 1 else f"All {judged} clauses checked hold"
     return Headline(Verdict.passed, title, f"Other clauses of the same requirements were left out. {still_open}")
+
+
+def carried_over(record: RunRecord) -> Iterator[str]:
+    """What the run took over of the interrupted ones that it resumes, one line for each of these."""
+    for origin in record.manifest.resumes if record.manifest is not None else ():
+        names = [f"{r.requirement} {r.clause}" for r in record.results if r.carried_from == origin.run]
+        clauses = f"{_count(len(names), 'clause') if names else 'nothing'} carried over from run {origin.run}"
+        yield f"{clauses}, begun {origin.started:%Y-%m-%d %H:%M} UTC{': ' if names else ''}{', '.join(names)}"
 
 
 def _still_open(over: Overview) -> str:

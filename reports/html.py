@@ -20,7 +20,7 @@ from policies.facts.control_plane import ControlPlaneOutage
 from policies.finding import Finding
 from policies.framework import Framework, load_framework
 from policies.limits import Limit
-from reports.headline import Headline, duration, headline, remedy_lines
+from reports.headline import Headline, carried_over, duration, headline, remedy_lines
 from reports.markup import Html, join, tag
 from reports.model import ClauseResult, Manifest, RunRecord, Verdict
 from reports.overview import ClauseState, GroupState, RequirementState, look, overview
@@ -167,6 +167,8 @@ class _Page:
         if manifest.versions.get("kubernetes"):
             yield "Kubernetes", join(manifest.versions["kubernetes"])
         yield "Run", tag("code", manifest.run)
+        for sentence in carried_over(self.record):
+            yield "Resumed", join(sentence)
         yield "Exit code", join(f"{manifest.exit_code}", f", {EXITS.get(manifest.exit_code, 'unknown')}")
 
     def not_restored(self) -> Html | None:
@@ -600,6 +602,7 @@ def _provenance(result: ClauseResult) -> Html:
     return tag(
         "p",
         f"Judged in {duration(result.ended - result.started)}",
+        join(" in run ", tag("code", result.carried_from), " and carried over") if result.carried_from else None,
         join(" by ", tag("code", result.rule)) if result.rule else None,
         join(" on ", "fact " if len(digests) == 1 else "facts ", _separated(digests)) if digests else None,
         ".",

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from policies.catalogue import Catalogue
 from policies.facts.base import Cause
-from reports.headline import duration, headline, remedy_lines
+from reports.headline import carried_over, duration, headline, remedy_lines
 from reports.markup import visible
 from reports.model import RunRecord, Verdict
 from reports.overview import ClauseState, Overview, RequirementState, look, overview
@@ -54,6 +54,8 @@ def _parts(record: RunRecord, catalogue: Catalogue, over: Overview) -> Iterator[
     yield Text()
     yield Text.assemble((f" {mark} ", f"{colour} reverse"), (f" {said.title}", colour), f"  {_about(record)}")
     yield Text(f"    {said.detail}", "bright_black")
+    for sentence in carried_over(record):
+        yield Text(f"    Resumed: {visible(sentence)}", "bright_black")
     yield Text()
     yield Padding(_matrix(over), (0, 0, 0, 4))
     yield Padding(_legend(over), (0, 0, 0, 4))
