@@ -432,7 +432,7 @@ class _Export:
         if name not in self.subjects:
             # Of the target and not of the run, so that the same subject is known again in the next run.
             whose = self.target or self.record.run
-            self.subjects[name] = str(uuid.uuid5(_IDS, f"{whose}\0subject\0{visible(name)}"))
+            self.subjects[name] = str(uuid.uuid5(_IDS, f"{whose}\0subject\0{name}"))
         props = [
             _prop("result", _HELD[finding.ok]),
             _prop("observed", finding.observed),
@@ -496,7 +496,7 @@ class _Export:
             )
 
     def _not_restored(self) -> None:
-        for sentence in self.manifest.not_restored if self.manifest is not None else ():
+        for sentence in dict.fromkeys(self.manifest.not_restored if self.manifest is not None else ()):
             self._add_risk(
                 ("not-restored", sentence),
                 title="The deployment is not as the run found it",

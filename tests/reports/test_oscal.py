@@ -414,6 +414,19 @@ def test_odd_characters_stay_valid(text: str, tmp_path: Path, catalogue: Catalog
             assert title.count(mark) == title.count(f"\\{mark}"), title
 
 
+def test_subjects_and_sentences_that_look_alike_are_told_apart(tmp_path: Path, catalogue: Catalogue) -> None:
+    def outcome(requirement: Requirement, clause: Clause) -> Made:
+        alike = ("pod a/b\x01", "pod a/b\x02", "pod a/b", "pod a/b ", "pod a/b")
+        return Verdict.passed, None, tuple(Finding(name, "there", "there", True) for name in alike), ""
+
+    exported = export(make_run(tmp_path, catalogue, outcome, not_restored=("cp2 is cut off",) * 2), catalogue)
+    trestle_accepts(exported, tmp_path)
+    own = list(identifiers(exported.document))
+    assert len(own) == len(set(own))
+    items = [one["description"] for one in exported.result["local-definitions"]["inventory-items"]]
+    assert len([one for one in items if one.startswith("pod a/b")]) == 4
+
+
 def test_words_of_the_deployment_are_no_markup(tmp_path: Path, catalogue: Catalogue) -> None:
     exported = export(make_run(tmp_path, catalogue, said("a_b <b>[x](y)</b> _c_")), catalogue)
     titles = {s["title"] for o in exported.result["observations"] for s in o.get("subjects", [])}
