@@ -129,7 +129,7 @@ def _let_through(attempt: Attempt) -> bool:
     Authorization comes before the object is looked up (Kubernetes, "Controlling Access to the API"), so that a 404 is
     given only to those who may ask. 429 is given by flow control, before authorization.
     """
-    return 100 <= attempt.status < 500 and attempt.status not in {401, 403, 408, 429}
+    return attempt.status < 500 and attempt.status not in {0, 401, 403, 408, 429}
 
 
 def _why(attempt: Attempt) -> str:

@@ -80,7 +80,7 @@ def node_pressure(snapshot: Snapshot, _limits: Limits) -> Iterator[Finding]:
     for node in snapshot.nodes.items if not snapshot.nodes.unseen else ():
         states = {kind: node.condition(kind) for kind in PRESSURES}
         under = [_condition(node, kind) for kind, status in states.items() if status == "True"]
-        unknown = [_condition(node, kind) for kind, status in states.items() if status not in {"True", "False"}]
+        unknown = [_condition(node, kind) for kind, status in states.items() if status != "False"]
         subject = f"node {node.metadata.name}"
         if under:
             yield Finding(subject, expected, "; ".join(under), False)
@@ -137,7 +137,7 @@ def etcd_members(nodes: Nodes, _limits: Limits) -> Iterator[Finding]:
     yield from _etcd_blind(nodes, expected)
     views = _etcd_views(nodes)
     known = Counter(_voters(view) for _, view in views)
-    common = known.most_common(1)[0][0] if known else frozenset()
+    common = known.most_common()[0][0] if known else frozenset()
     for node, view in views:
         voters = _voters(view)
         learners = [_name(member) for member in view.members if member.learner]
@@ -229,7 +229,7 @@ def _name(member: EtcdMember) -> str:
 
 def _leader(view: EtcdView) -> str:
     """Name or id of the leader this member follows, "" for none."""
-    if view.leader_id in {"", "0"}:
+    if view.leader_id == "0":
         return ""
     return next((_name(member) for member in view.members if member.id == view.leader_id), view.leader_id)
 

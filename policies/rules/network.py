@@ -79,7 +79,7 @@ def pod_cidrs(snapshot: Snapshot, declared: Declared, _limits: Limits) -> Iterat
     for node in nodes:
         name, texts = node.metadata.name, _ranges(node)
         invalid = [text for text in texts if _network(text) is None]
-        overlapping = clashes.get(name, ())
+        overlapping = clashes.get(name)
         subject = f"node {name}"
         if not texts:
             yield Finding(subject, expected, "it has no pod range", False)
@@ -97,7 +97,7 @@ def _ranges(node: Node) -> tuple[str, ...]:
 
 def _network(text: str) -> Network | None:
     try:
-        return ip_network(text, strict=False) if text else None
+        return ip_network(text, strict=False)
     except ValueError:
         return None
 
@@ -144,7 +144,7 @@ def mtu(nodes: Nodes, declared: Declared, limits: Limits) -> Iterator[Finding]:
             detail = f'its interface "{node.uplink}" is not among its links'
             yield missing(subject, expected, detail, Cause.INVALID)
             continue
-        tunnels = [link for link in node.links if link.kind == declared.overlay] if tunnelled else []
+        tunnels = [link for link in node.links if link.kind == declared.overlay]
         if tunnelled and not tunnels:
             yield Finding(subject, expected, f"it has no {declared.overlay} interface, so no overlay", False)
             continue

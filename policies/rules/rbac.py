@@ -133,7 +133,7 @@ def _meets(requirement: LabelSelectorRequirement, labels: dict[str, str]) -> boo
     value, values = labels.get(requirement.key), requirement.values or ()
     match requirement.operator:
         case "In":
-            return value is not None and value in values
+            return value in values
         case "NotIn":
             return value not in values
         case "Exists":
@@ -180,7 +180,10 @@ def is_secrets_read(grant: Grant) -> str:
 
 def is_escalation(grant: Grant) -> str:
     """What lets a grant escalate or bind roles, or impersonate, "" for nothing."""
-    return next((_text(rule) for rule in grant.rules if _hands_out_roles(rule) or _impersonates(rule)), "")
+    for rule in grant.rules:
+        if _hands_out_roles(rule) or _impersonates(rule):
+            return _text(rule)
+    return ""
 
 
 def _hands_out_roles(rule: PolicyRule) -> bool:

@@ -42,7 +42,7 @@ def _reasons(short: Any, what: str = "it") -> Any:
 
 
 def snapshot(short: Short) -> Snapshot:
-    """Lists by their field names: a list of short objects, or the cause why the list could not be read."""
+    """Lists by their field names: a list of short objects, the cause why the list could not be read, or both."""
     expand: dict[str, Callable[[Any], Short]] = {
         "nodes": node,
         "pods": pod,
@@ -61,11 +61,12 @@ def snapshot(short: Short) -> Snapshot:
         raise KeyError(f"snapshot has no {unknown}")
     lists: dict[str, Short] = {}
     for name, short_to_full in expand.items():
-        items = short.get(name, [])
+        items, unseen = short.get(name, []), None
         if isinstance(items, str):
-            lists[name] = {"resource": name, "unseen": _unseen(items, name)}
-        else:
-            lists[name] = {"resource": name, "items": [short_to_full(item) for item in items]}
+            items, unseen = [], _unseen(items, name)
+        elif isinstance(items, dict):
+            items, unseen = items["items"], _unseen(items["unseen"], name)
+        lists[name] = {"resource": name, "items": [short_to_full(item) for item in items], "unseen": unseen}
     full = {"seen_at": SEEN_AT, "server": "https://api", "version": short.get("version", "v1.36.3"), "requests": 11}
     return msgspec.convert(full | lists, Snapshot)
 
@@ -81,19 +82,23 @@ def _meta(short: Short) -> Short:
 
 
 def node(short: Short) -> Short:
-    """A node. Keys: name, control_plane, conditions, version, address, cidrs; all conditions are as they should be."""
+    """A node. Keys: name, control_plane, conditions, version, address, cidrs or cidr (one, as of old).
+
+    All conditions are as they should be; one that is not has a status, or a status and a reason.
+    """
     conditions = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
     conditions |= short.get("conditions", {})
-    cidrs = short.get("cidrs")
+    cidrs = short.get("cidrs", [short["cidr"]] if "cidr" in short else None)
+    told = {kind: has if isinstance(has, list) else [has, "Because"] for kind, has in conditions.items()}
     return {
         "metadata": {
             "name": short["name"],
             "labels": {"node-role.kubernetes.io/control-plane": ""} if short.get("control_plane") else {},
         },
-        "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs} if cidrs else {},
+        "spec": {"podCIDR": cidrs[0], "podCIDRs": None if "cidr" in short else cidrs} if cidrs else {},
         "status": {
             "conditions": [
-                {"type": kind, "status": status, "reason": "Because"} for kind, status in conditions.items() if status
+                {"type": kind, "status": status, "reason": reason} for kind, (status, reason) in told.items() if status
             ],
             "addresses": [{"type": "InternalIP", "address": short.get("address", "192.0.2.1")}],
             "nodeInfo": {"kubeletVersion": short.get("version", "v1.36.3")},
@@ -136,11 +141,13 @@ def role(short: Short) -> Short:
 
 
 def policy_rule(text: str) -> Short:
-    """``VERBS on RESOURCES in GROUPS [named NAMES]``; ``core`` is the group without a name."""
+    """``VERBS on RESOURCES in GROUPS [named NAMES]``; ``core`` is the group without a name. Or ``VERBS`` alone."""
     verbs, _, rest = text.partition(" on ")
     rest, _, names = rest.partition(" named ")
     resources, _, groups = rest.partition(" in ")
     rule: dict[str, Any] = {"verbs": verbs.split()}
+    if not rest:
+        return rule
     if resources.startswith("url "):
         return rule | {"nonResourceURLs": resources.split()[1:]}
     rule |= {"resources": resources.split(","), "apiGroups": ["" if g == "core" else g for g in groups.split(",")]}
