@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fixtures import faults
 from harness.checks import Source
-from harness.preflight import DISRUPTOR_NEEDS, SCANNER_NEEDS
+from harness.needs import IDENTITIES, asked, needs
 from policies import rules
 from policies.catalogue import Catalogue, Clause, Kind, Requirement, Severity
 from policies.facts.faults import Radius
@@ -128,7 +128,7 @@ def explained(
             limits=tuple(_limits(name, catalogue, target)),
             remedy=catalogue.remedy(*name),
             not_applicable=(target.not_applicable_reason(*name) if target is not None else None) or "",
-            check=_how(name, code, target),
+            check=_how(name, clause.kind, code, target),
             last=tuple(_last(name, mine))[:LAST],
             waivers=tuple(_waiver(w, today) for w in waivers if (w.requirement, w.clause) == name),
         )
@@ -158,15 +158,12 @@ def _limits(name: tuple[str, str], catalogue: Catalogue, target: Target | None) 
         )
 
 
-def _how(name: tuple[str, str], code: Source, target: Target | None) -> HowChecked | None:
+def _how(name: tuple[str, str], kind: Kind, code: Source, target: Target | None) -> HowChecked | None:
     check = code.checks.get(name)
     if check is None:
         return None
-    needs = {
-        identity: tuple(dict.fromkeys(str(a) for fixture in check.fixtures for a in declared.get(fixture, ())))
-        for identity, declared in (("scanner", SCANNER_NEEDS), ("disruptor", DISRUPTOR_NEEDS))
-        if identity in check.fixtures or any(fixture in declared for fixture in check.fixtures)
-    }
+    wanted = [n for n in needs([asked(check, kind)], target) if n.for_the_check]
+    verbs = {who: tuple(str(n.access) for n in wanted if n.identity == who) for who in IDENTITIES}
     rule: object = rules
     for part in check.rule.split("."):
         rule = getattr(rule, part)
@@ -181,7 +178,7 @@ def _how(name: tuple[str, str], code: Source, target: Target | None) -> HowCheck
         rule=check.rule,
         rule_says=" ".join((rule.__doc__ or "").partition("\n\n")[0].split()),
         facts={fact: code.promise(fact) for fact in check.facts},
-        needs=needs,
+        needs={who: each for who, each in verbs.items() if each},
         settings=code.settings(check.fixtures),
         fault=fault.name if fault is not None else "",
         fault_does=fault.touches.replace("{", "<").replace("}", ">") if fault is not None else "",

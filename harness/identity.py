@@ -6,9 +6,15 @@ import threading
 import time
 from typing import Final
 
-from fixtures.kubernetes import Api
+from fixtures.kubernetes import Access, Api
 from fixtures.unobservable import Unobservable
 from targets.model import Target
+
+SCANNER_TOKEN: Final = Access(
+    "create", "", "serviceaccounts", "<identities.namespace>", "token", "<identities.scanner>"
+)
+DISRUPTOR_TOKEN: Final = SCANNER_TOKEN._replace(name="<identities.disruptor>")
+"""What the operator must be allowed: to issue the tokens of the other two."""
 
 TOKEN_S: Final = 600  # the shortest that Kubernetes grants
 RENEW_AFTER_S: Final = 300.0  # early enough to live through any fault, in which no token can be had

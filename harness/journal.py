@@ -11,18 +11,24 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from fixtures.kubernetes import Answer, Api
+from fixtures.kubernetes import Access, Answer, Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
 from policies.facts.faults import Radius
 from reports.canonical import UNREADABLE
 
 CONFIG_MAP = "verify-journal"
+READ_ACCESS: Final = (Access("get", "", "configmaps", "<identities.namespace>", name=CONFIG_MAP),)
+WRITE_ACCESS: Final = (
+    *READ_ACCESS,
+    Access("patch", "", "configmaps", "<identities.namespace>", name=CONFIG_MAP),
+    Access("create", "", "configmaps", "<identities.namespace>"),
+)
 RESTORED = "restored.jsonl"
 """Beside the runs: what ``verify restore`` undid of them. It does not write into a run, whose evidence is closed."""
 Event = Literal["open", "injected", "proved", "ended early", "undone"]

@@ -15,17 +15,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from fixtures.kubernetes import Api
+from fixtures.kubernetes import Access, Api
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, WaitTimeout, wait_until
 from harness.journal import refused
 from policies.facts.base import Cause, Unseen
 
 NAME = "verify-disrupt"
+READ_ACCESS: Final = (Access("get", "coordination.k8s.io", "leases", "<identities.namespace>", name=NAME),)
+WRITE_ACCESS: Final = (
+    *READ_ACCESS,
+    Access("update", "coordination.k8s.io", "leases", "<identities.namespace>", name=NAME),
+    Access("create", "coordination.k8s.io", "leases", "<identities.namespace>"),
+)
 DURATION_S = 60  # a holder that is silent for longer is taken to be dead
 RENEW_EVERY_S = 10  # five chances to renew while a control-plane node is cut off
 

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
-import pytest
-
-from fixtures import access, alerts, control_plane, kubernetes, network
-from fixtures.kubernetes import Access, Api
+from fixtures.kubernetes import Api
 from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
-from harness import selection
 from harness.identity import as_identity
 from harness.injection import still_broken
 from harness.journal import Journal
 from harness.lease import Lease, held
-from policies.catalogue import KINDS, Catalogue
+from harness.needs import Asked, Identity, Need, needs
+from policies.catalogue import KINDS
 from policies.facts.base import Unseen
 from targets.model import Target
 
-# What the scanner needs for each pytest fixture, and below the disruptor; declared in the module beside the calls.
-SCANNER_NEEDS: Final[dict[str, tuple[Access, ...]]] = {"snapshot": kubernetes.SNAPSHOT_ACCESS}
-DISRUPTOR_NEEDS: Final[dict[str, tuple[Access, ...]]] = {
-    "pod_network": network.ACCESS,
-    "quota_trials": access.ACCESS,
-    "defaults": access.ACCESS,
-    "foreign_secrets": access.ACCESS,
-    "quota_alerts": alerts.ACCESS,
-    "control_plane_outage": control_plane.ACCESS,
-}
+REVIEWS_AT_ONCE = 8
 
 
 @dataclass
@@ -43,17 +30,20 @@ class Preflight:
     scanner: Api | None = None
     disruptor: Api | None = None
     blind: Unseen | None = None
-    refused: dict[str, tuple[Access, ...]] = field(default_factory=dict)
-    """By fixture: what it needs and may not do."""
+    refused: tuple[Need, ...] = ()
+    """What the checks need and the identities may not do."""
+    unknown: str = ""
+    """Why it is not known what they may do."""
     still_broken: str = ""
     """Why no run may start: an earlier one left something broken."""
+    left_over: tuple[str, ...] = ()
+    """What is there from other runs."""
 
 
 def look(
     target: Target,
     operator: Api,
-    items: Sequence[pytest.Item],
-    catalogue: Catalogue,
+    checks: Sequence[Asked],
     *,
     restore: str,
     say: Callable[[str], None],
@@ -67,15 +57,16 @@ def look(
     try:
         found.version = operator.get_json("/version", f"version of {operator.server}").get("gitVersion", "?")
         found.scanner = as_identity(target, operator, target.identities.scanner)
-        if any(_kind(item, catalogue) != "inspect" for item in items):
+        if any(check.kind != "inspect" for check in checks):
             found.disruptor = as_identity(target, operator, target.identities.disruptor)
     except Unobservable as error:
         found.blind = error.unseen
         say(f"preflight: {error}")
         return found
     try:
-        found.refused = _refused(found.scanner, found.disruptor, items)
+        found.refused = _refused(operator, found.scanner, found.disruptor, needs(checks, target))
     except Unobservable as error:  # the checks find out for themselves
+        found.unknown = str(error)
         say(f"preflight: what may be seen is not known: {error}")
     try:
         entries = Journal(found.scanner, target.identities.namespace).entries()
@@ -91,14 +82,16 @@ def look(
         unseen = still_broken(entries, restore)
         found.still_broken = f"an earlier run left something broken; {unseen.detail} -> {unseen.remedy}"
         return found
-    counts = {kind: sum(_kind(item, catalogue) == kind for item in items) for kind in KINDS}
+    counts = {kind: sum(check.kind == kind for check in checks) for kind in KINDS}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    say(f"preflight: Kubernetes {found.version}; {len(items)} clauses: {kinds}")
-    for fixture, missing in found.refused.items():
-        blind = [item for item in items if fixture in getattr(item, "fixturenames", ())]
-        verbs = ", ".join(str(m) for m in missing)
-        say(f"preflight: {fixture} may not {verbs}: {len(blind)} clauses may stay not evaluated")
-    for name in _left_over(found.scanner):
+    say(f"preflight: Kubernetes {found.version}; {len(checks)} clauses: {kinds}")
+    for need in found.refused:
+        stopped = (
+            f"{len(need.clauses)} clauses may stay not evaluated" if need.stops_clauses else "it is asked all the same"
+        )
+        say(f"preflight: {need.identity} may not {need.access}, for {', '.join(need.uses)}: {stopped}")
+    found.left_over = _left_over(found.scanner)
+    for name in found.left_over:
         say(f"preflight: {name} is there from another run; where that has ended, `{restore}` removes it")
     for component in target.emulated:
         say(f"preflight: emulated: {component.component} by {component.by}")
@@ -112,23 +105,14 @@ def _left_over(scanner: Api) -> tuple[str, ...]:
         return ()
 
 
-def _kind(item: pytest.Item, catalogue: Catalogue) -> str:
-    return catalogue.clause(*selection.names(item)).kind
+def _refused(operator: Api, scanner: Api, disruptor: Api | None, wanted: Sequence[Need]) -> tuple[Need, ...]:
+    """Those that the API would refuse. Raises Unobservable where it does not say."""
+    apis: dict[Identity, Api | None] = {"operator": operator, "scanner": scanner, "disruptor": disruptor}
 
+    def allowed(need: Need) -> bool:
+        api = apis[need.identity]
+        return api is None or api.self_access_review(need.access)
 
-def _refused(scanner: Api, disruptor: Api | None, items: Sequence[pytest.Item]) -> dict[str, tuple[Access, ...]]:
-    wanted = {fixture for item in items for fixture in getattr(item, "fixturenames", ())}
-    asks = [
-        (fixture, api, access)
-        for api, needs in ((scanner, SCANNER_NEEDS), (disruptor, DISRUPTOR_NEEDS))
-        if api is not None
-        for fixture in sorted(wanted & needs.keys())
-        for access in needs[fixture]
-    ]
-    refused: dict[str, tuple[Access, ...]] = {}
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        answers = pool.map(lambda ask: ask[1].self_access_review(ask[2]), asks)
-        for (fixture, _, access), allowed in zip(asks, answers, strict=True):
-            if not allowed:
-                refused[fixture] = (*refused.get(fixture, ()), access)
-    return refused
+    with ThreadPoolExecutor(REVIEWS_AT_ONCE, thread_name_prefix="review") as pool:
+        answers = list(pool.map(allowed, wanted))
+    return tuple(need for need, granted in zip(wanted, answers, strict=True) if not granted)

@@ -127,7 +127,7 @@ def test_a_refused_list_is_not_evaluated_where_it_is_read_and_nowhere_else(
         message = ran.results[clause].message
         assert f"`{access}`" in message  # verb and resource
         assert "bootstrap/layers/30-rbac" in message
-    assert f"snapshot may not {access}" in ran.output
+    assert f"scanner may not {access}, for snapshot" in ran.output
 
 
 def assert_nothing_seen(ran: Ended, words: str) -> None:
