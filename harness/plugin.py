@@ -29,13 +29,12 @@ from harness.injection import Injector, NotRestoredError
 from harness.interrupts import Interrupts
 from harness.journal import Journal
 from harness.lease import Lease
-from harness.needs import asked_by
 from harness.preflight import look
 from harness.publishing import begin, conclude, publish
 from harness.restoration import RESTORED_WITHIN_S, TIDY_WITHIN_S, Rule, prove_restored
 from harness.resume import UNFINISHED, Resumed, ResumeError, resume
 from harness.run import NotEvaluatedError, Outcome, Run, ViolatedError
-from harness.verdict import Decision, sentences
+from harness.verdict import Decision, said_by_target, sentences
 from policies.catalogue import load_catalogue
 from policies.documents import DocumentError
 from policies.facts.base import Cause, Fact, Unseen
@@ -202,7 +201,7 @@ class RunPlugin:
         items[:] = kept
         if left_out:
             config.hook.pytest_deselected(items=left_out)
-        if not kept and not resumed.results:
+        if not kept and not resumed.results and not self.run.unreached():
             self.run.say(
                 "nothing to run: no check reaches what was chosen yet (`verify explain` lists what is checked)"
             )
@@ -212,18 +211,21 @@ class RunPlugin:
         """Look before anything starts. Returns None, so that pytest's own loop follows."""
         run = self.run
         run.planned = (*sorted(run.resumed.carried), *(selection.names(item) for item in session.items))
-        if session.testsfailed or not run.planned:
+        if session.testsfailed:
+            return
+        if not run.planned:
+            run.take_the_targets_word()
             return
         if run.dry:
             run.say("dry run: reads only; nothing is probed or broken, and nothing of it counts at the gate")
         self.until_the_end.enter_context(self.interrupts.heard())
         self.until_the_end.enter_context(begun(run.store.path, run.beginning()))
-        checks = [asked_by(item, run.catalogue) for item in session.items]
-        run.preflight = look(run.target, run.operator, checks, restore=run.restore, say=run.say)
+        run.preflight = look(run.target, run.operator, session.items, run.catalogue, restore=run.restore, say=run.say)
         if run.preflight.still_broken:
             run.not_restored.append(run.preflight.still_broken)
             pytest.exit(run.preflight.still_broken, EXIT_NOT_RESTORED)
         run.carry_over()
+        run.take_the_targets_word()
 
     # --- one clause
 
@@ -237,10 +239,9 @@ class RunPlugin:
             self.phase = kind
             self.run.say(kind)
         allure_labels(self.run.catalogue, requirement, clause)
-        reason = self.run.target.not_applicable_reason(requirement, clause)
-        if reason is not None:
-            self.now.decision = Decision(Verdict.not_applicable)
-            self.now.message = f"{requirement} {clause} · not applicable: {reason}"
+        said = said_by_target(self.run.target, requirement, clause)
+        if said is not None:
+            self.now.decision, self.now.message = said
             pytest.skip(self.now.message)
         if self.run.dry and kind == "disrupt":
             self._rehearse(item, requirement, clause)

@@ -14,7 +14,7 @@ from harness.preflight import Preflight
 from harness.restoration import Judged, Rule
 from harness.resume import Resumed
 from harness.selection import Choice
-from harness.verdict import Decision, decide, sentences
+from harness.verdict import Decision, decide, said_by_target, sentences
 from policies.catalogue import Catalogue, Kind
 from policies.facts.base import Cause, Fact, Unseen
 from policies.finding import Finding
@@ -104,6 +104,22 @@ class Run:
             for fact in self.resumed.facts(result):
                 self.store.record_fact(fact)
             self._keep(replace(result, run=self.store.run_id, carried_from=result.carried_from or result.run))
+
+    def unreached(self) -> list[Outcome]:
+        """The chosen clauses that no test reaches and of which the target says something."""
+        clauses = [(requirement.id, clause) for requirement in self.catalogue for clause in requirement.clauses]
+        return [
+            Outcome(requirement, clause.slug, clause.kind, "", datetime.now(UTC), *said)
+            for requirement, clause in clauses
+            if not {(requirement, clause.slug)} & {*self.checks, *self.verdicts}
+            and self.choice.takes(requirement, clause.kind, frozenset())
+            and (said := said_by_target(self.target, requirement, clause.slug))
+        ]
+
+    def take_the_targets_word(self) -> None:
+        """Write down what the target says of clauses that have no check: what does not apply needs none."""
+        for outcome in self.unreached():
+            self.finish(outcome)
 
     def limits(self, requirement: str, clause: str) -> Limits:
         """The limits in force for a clause of this target."""

@@ -117,8 +117,9 @@ def names_known_to(catalogue: Catalogue) -> Callable[[Target], Iterable[tuple[Ke
     def check(target: Target) -> Iterable[tuple[KeyPath, str]]:
         for requirement, name, sentence in catalogue.unknown_names(target.limits):
             yield ("limits", requirement, name), sentence
-        for index, entry in enumerate(target.not_applicable):
-            for _, _, sentence in catalogue.unknown_names({}, [(entry.requirement, entry.clause)]):
-                yield ("not_applicable", index), sentence
+        for key, entries in (("not_applicable", target.not_applicable), ("manual", target.manual)):
+            for index, entry in enumerate(entries):
+                for _, _, sentence in catalogue.unknown_names({}, [(entry.requirement, entry.clause)]):
+                    yield (key, index), sentence
 
     return check

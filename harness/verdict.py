@@ -9,6 +9,7 @@ from datetime import datetime
 from policies.facts.base import Cause, Fact
 from policies.finding import Finding
 from reports.model import Verdict
+from targets.model import Target
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,20 @@ def decide(findings: Sequence[Finding], facts: Iterable[Fact], not_before: datet
     if not findings:
         return Decision(Verdict.not_evaluated, Cause.EMPTY)
     return Decision(Verdict.passed)
+
+
+def said_by_target(target: Target, requirement: str, clause: str) -> tuple[Decision, str] | None:
+    """What the target says of a clause, so that no check is asked: it does not apply here, or it is for a person.
+
+    Comes with the sentence that says why; None where a check decides.
+    """
+    reason = target.not_applicable_reason(requirement, clause)
+    if reason is not None:
+        return Decision(Verdict.not_applicable), f"{requirement} {clause} · not applicable: {reason}"
+    look_at = target.for_a_person(requirement, clause)
+    if look_at is not None:
+        return Decision(Verdict.manual), f"{requirement} {clause} · only a person can judge it here  -> {look_at}"
+    return None
 
 
 SHOWN = 8

@@ -162,7 +162,9 @@ def exit_code(record: RunRecord, catalogue: Catalogue) -> int:
         return EXIT_INTERRUPTED
     if not record.results:
         return EXIT_NOTHING
-    return EXIT_NOT_EVALUATED if verdicts & {Verdict.not_evaluated, Verdict.manual} else EXIT_PASSED
+    if verdicts & {Verdict.not_evaluated, Verdict.manual}:
+        return EXIT_NOT_EVALUATED
+    return EXIT_PASSED if Verdict.passed in verdicts else EXIT_NOTHING  # that nothing applies is no pass
 
 
 def look(state: ClauseState | RequirementState) -> str:

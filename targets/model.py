@@ -262,12 +262,23 @@ class Evidence(Strict):
     )
 
 
-class NotApplicable(Strict):
-    """Something that this deployment does not have to meet; it is reported with its reason, never as passed."""
+class Unchecked(Strict):
+    """A requirement or clause of which the target says why no check is asked."""
 
     requirement: RequirementId
     clause: str | None = Field(default=None, description="Without it the whole requirement.")
+
+
+class NotApplicable(Unchecked):
+    """Something that this deployment does not have to meet; it is reported with its reason, never as passed."""
+
     reason: Text
+
+
+class Manual(Unchecked):
+    """Something that only a person can judge here; it is reported as waiting for one, never as passed."""
+
+    look_at: Text = Field(description="What the person has to look at, and what must be seen there.")
 
 
 class Emulated(Strict):
@@ -300,15 +311,17 @@ class Target(Strict):
     )
     evidence: Evidence = Evidence()
     not_applicable: tuple[NotApplicable, ...] = ()
+    manual: tuple[Manual, ...] = ()
     emulated: tuple[Emulated, ...] = ()
 
     @model_validator(mode="after")
-    def _not_applicable_once(self) -> Self:
+    def _said_once(self) -> Self:
         seen: set[tuple[str, str | None]] = set()
-        for index, entry in enumerate(self.not_applicable):
-            if (entry.requirement, entry.clause) in seen:
-                raise mistake(("not_applicable", index), "this is said twice.")
-            seen.add((entry.requirement, entry.clause))
+        for key, entries in (("not_applicable", self.not_applicable), ("manual", self.manual)):
+            for index, entry in enumerate(entries):
+                if (entry.requirement, entry.clause) in seen:
+                    raise mistake((key, index), "this is said twice.")
+                seen.add((entry.requirement, entry.clause))
         return self
 
     def not_applicable_reason(self, requirement: str, clause: str) -> str | None:
@@ -316,6 +329,13 @@ class Target(Strict):
         for entry in self.not_applicable:
             if entry.requirement == requirement and entry.clause in {None, clause}:
                 return entry.reason
+        return None
+
+    def for_a_person(self, requirement: str, clause: str) -> str | None:
+        """What a person has to look at to judge a clause here, or None where a check may."""
+        for entry in self.manual:
+            if entry.requirement == requirement and entry.clause in {None, clause}:
+                return entry.look_at
         return None
 
 

@@ -143,7 +143,7 @@ EXITS: dict[str, tuple[RunRecord, int, str]] = {
     ),
     "nothing applies": (
         record(dict.fromkeys(ALL, Verdict.not_applicable)),
-        0,
+        5,
         "Nothing that was checked applies to this deployment",
     ),
 }

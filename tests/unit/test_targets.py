@@ -134,3 +134,7 @@ def test_not_applicable_is_said_once(tmp_path: Path) -> None:
     file = changed(tmp_path, "emulated:", f"not_applicable:\n{entry}{entry}emulated:")
     with pytest.raises(DocumentError, match=r"not_applicable\[1\]: this is said twice"):
         load_target(str(file))
+    other = 'manual:\n- {requirement: "1.1", look_at: the pager}\n'
+    file = changed(tmp_path, "emulated:", f"not_applicable:\n{entry}{other}emulated:")
+    with pytest.raises(DocumentError, match=r"manual\[0\]: this is said twice"):
+        load_target(str(file))
