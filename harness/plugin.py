@@ -29,6 +29,7 @@ from harness.injection import Injector, NotRestoredError
 from harness.interrupts import Interrupts
 from harness.journal import Journal
 from harness.lease import Lease
+from harness.needs import asked_by
 from harness.preflight import look
 from harness.publishing import begin, conclude, publish
 from harness.restoration import RESTORED_WITHIN_S, TIDY_WITHIN_S, Rule, prove_restored
@@ -220,7 +221,8 @@ class RunPlugin:
             run.say("dry run: reads only; nothing is probed or broken, and nothing of it counts at the gate")
         self.until_the_end.enter_context(self.interrupts.heard())
         self.until_the_end.enter_context(begun(run.store.path, run.beginning()))
-        run.preflight = look(run.target, run.operator, session.items, run.catalogue, restore=run.restore, say=run.say)
+        checks = [asked_by(item, run.catalogue) for item in session.items]
+        run.preflight = look(run.target, run.operator, checks, restore=run.restore, say=run.say)
         if run.preflight.still_broken:
             run.not_restored.append(run.preflight.still_broken)
             pytest.exit(run.preflight.still_broken, EXIT_NOT_RESTORED)
