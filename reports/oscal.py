@@ -368,7 +368,10 @@ class _Export:
         )
 
     def _groups(self, result: ClauseResult) -> list[tuple[Waiver | None, list[Finding]]]:
-        """The findings of a clause, by how each subject fared and by the waiver that covers it; at least one group."""
+        """The findings of a clause, by how each subject fared and by the waiver that covers it.
+
+        One empty group where something was observed and broke the check; none where nothing was looked at.
+        """
 
         def waiver(finding: Finding) -> Waiver | None:
             if finding.ok is not False:
@@ -380,7 +383,7 @@ class _Export:
             return _HELD[finding.ok], over.ticket if over else "", over.subject if over else ""
 
         found = [list(group) for _, group in groupby(sorted(result.findings, key=key), key=key)]
-        return [(waiver(group[0]), group) for group in found] or [(None, [])]
+        return [(waiver(group[0]), group) for group in found] or [(None, [])] * bool(result.facts)
 
     # --- observations
 

@@ -76,6 +76,10 @@ TESTS: Final = """
     @pytest.mark.requirement("7.5", "complete")
     def test_does_not_apply():
         raise SystemExit
+
+    @pytest.mark.requirement("7.5", "reviewed")
+    def test_is_for_a_person():
+        raise SystemExit
 """
 
 VERDICTS: Final = {
@@ -91,6 +95,7 @@ VERDICTS: Final = {
     "test_unseen_after_a_pass": Verdict.not_evaluated,
     "test_breaks_afterwards": Verdict.error,
     "test_does_not_apply": Verdict.not_applicable,
+    "test_is_for_a_person": Verdict.manual,
 }
 JUNIT: Final = {
     Verdict.passed: {"passed"},
@@ -98,6 +103,7 @@ JUNIT: Final = {
     Verdict.error: {"failure", "error"},
     Verdict.not_evaluated: {"skipped"},
     Verdict.not_applicable: {"skipped"},
+    Verdict.manual: {"skipped"},
 }
 ALLURE: Final = {
     Verdict.passed: {"passed"},
@@ -105,6 +111,7 @@ ALLURE: Final = {
     Verdict.error: {"broken", "failed"},
     Verdict.not_evaluated: {"skipped"},
     Verdict.not_applicable: {"skipped"},
+    Verdict.manual: {"skipped"},
 }
 
 
@@ -139,6 +146,7 @@ def allure(folder: Path) -> dict[str, Read]:
 def test_each_reader_is_told_the_verdict(deployment: Deployment) -> None:
     document = yaml.safe_load(deployment.target.read_text())
     document["not_applicable"] = [{"requirement": "7.5", "clause": "complete", "reason": "it is managed"}]
+    document["manual"] = [{"requirement": "7.5", "clause": "reviewed", "look_at": "the minutes of the review"}]
     deployment.target.write_text(yaml.safe_dump(document))
     deployment.run(textwrap.dedent(RULES) + textwrap.dedent(TESTS))
     record = deployment.record
@@ -150,7 +158,7 @@ def test_each_reader_is_told_the_verdict(deployment: Deployment) -> None:
     assert {n: r.status for n, r in in_junit.items() if r.status not in JUNIT[VERDICTS[n]]} == {}
     assert {n: r.status for n, r in in_allure.items() if r.status not in ALLURE[VERDICTS[n]]} == {}
     for name, result in verdicts.items():
-        if result.verdict in {Verdict.failed, Verdict.not_evaluated, Verdict.not_applicable}:
+        if result.verdict in {Verdict.failed, Verdict.not_evaluated, Verdict.not_applicable, Verdict.manual}:
             why = result.message.splitlines()[0]
             assert why in in_junit[name].message, name
         if result.verdict is Verdict.not_evaluated:

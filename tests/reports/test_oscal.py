@@ -165,6 +165,20 @@ def test_what_was_not_reviewed_has_no_finding_and_is_named(runs: dict[str, Expor
     assert "findings" not in runs["killed at once"].result
 
 
+def test_what_nobody_looked_at_has_no_observation(tmp_path: Path, catalogue: Catalogue) -> None:
+    store = make_run(tmp_path, catalogue, healthy, finish=False, without=("write-gap",))
+    word = store.read().results[0]
+    person = msgspec.structs.replace(
+        word, clause="write-gap", verdict=Verdict.manual, facts=(), findings=(), test="", message="for a person: look"
+    )
+    store.append_result(person)
+    exported = export(store, catalogue)
+    trestle_accepts(exported, tmp_path)
+    finding = exported.findings["finbot-1.1_write-gap"]
+    assert "related-observations" not in finding
+    assert "for a person: look" in finding["target"]["status"]["remarks"]
+
+
 def test_an_interrupted_run_says_so(runs: dict[str, Exported]) -> None:
     exported = runs["interrupted"]
     assert exported.props(exported.result, "interrupted")
