@@ -43,6 +43,46 @@ def test_a_waiver_is_reported_as_what_it_is(case: dict[str, Any]) -> None:
     assert bool(answer.accepted) is (case in DATA["in_order"] or case["case"] == "for one of two that are broken")
 
 
+TEN: tuple[tuple[dict[str, Any], tuple[str, str]], ...] = (
+    ({"issued": "2026-11-17", "expires": "2026-11-23"}, ("expired", "it ended on 2026-11-23")),
+    ({"issued": "2026-11-25", "expires": "2026-11-30"}, ("not yet in force", "it begins on 2026-11-25")),
+    ({"expires": "2026-11-28"}, ("too long", "it runs for 8 days, at most 7 where the requirement is critical")),
+    ({"subject": "User/ci-3*"}, ("too wide", "its subject holds a *, which this profile does not take")),
+    ({"requested_by": "J. Doe"}, ("self-approved", "J. Doe approved it and had asked for it")),
+    ({"requested_by": "j.doe@example.com"}, ("self-approved", "J. Doe approved it and had asked for it")),
+    ({"approver": "n/a, ---"}, ("self-approved", "approved it and had asked for it")),
+    ({"approver": "---"}, ("self-approved", "it names nobody who asked for it, or nobody who approved it")),
+    ({"subject": "User/ci-80"}, ("unused", "it names nothing that is broken; remove it")),
+    ({"requirement": "1.3", "clause": "mtu"}, ("not seen", "a waiver accepts only a breach that was seen")),
+)
+
+
+def ten_waivers(wrong: bool) -> tuple[Waiver, ...]:
+    """One for each of ten broken subjects; where they are wrong, each in one way."""
+    return tuple(
+        a_waiver(**{"subject": f"User/ci-{number}", "requested_by": "M. Roe, n/a", **(changes if wrong else {})})
+        for number, (changes, _) in enumerate(TEN)
+    )
+
+
+def test_ten_waivers_each_wrong_in_one_way_are_each_reported_as_that_and_none_makes_it_go() -> None:
+    subjects = [f"User/ci-{number}" for number in range(len(TEN))]
+    run = a_run(1, {CLAUSE: broken(*subjects), ("1.3", "mtu"): unseen("w1")})
+    others = ask(run, waivers=ten_waivers(wrong=False))
+    assert [(b.about, b.requirement, b.clause) for b in others.blockers] == [("clause", "1.3", "mtu")]
+    assert others.waiver_findings == ()
+
+    answer = ask(run, waivers=ten_waivers(wrong=True))
+    assert not answer.go
+    assert [finding.flaw.value for finding in answer.waiver_findings] == [flaw for _, (flaw, _) in TEN]
+    for finding, (_, (_, sentence)) in zip(answer.waiver_findings, TEN, strict=True):
+        assert sentence in finding.sentence
+    (clause,) = [c for c in answer.clauses if (c.requirement, c.clause) == CLAUSE]
+    assert (clause.standing, clause.verdict) == (Standing.broken, Verdict.failed)
+    assert [subject.subject for subject in clause.broken if not subject.ticket] == subjects
+    assert answer.accepted == ()
+
+
 @pytest.mark.parametrize("case", DATA["wrong"], ids=lambda case: case["case"])
 def test_a_wrong_waiver_is_no_go_even_where_its_flaws_do_not_block(case: dict[str, Any]) -> None:
     blocks_nothing = RELEASE.model_copy(update={"also_blocks": ("deviations",)})
