@@ -95,7 +95,9 @@ class Injector:
                 injected = Injected(fault, entry.parameters, time.monotonic())
                 try:
                     try:
-                        self._open(entry)
+                        # A write that we let go of could reach the journal after the one that takes it out again.
+                        with self.interrupts.deferred():
+                            self._open(entry)
                         self._announce(found, fault, entry)
                         watch.start()
                         injected.injected_at = time.monotonic()

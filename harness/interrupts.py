@@ -40,7 +40,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._in_force = False
         self._holding = False
-        self._held = False
+        self._held = ""
         self._why: Unseen | None = None
         self.undo_because: Unseen | None = None
         """Why the fault of the block is, or was, undone before its time; None where it was not."""
@@ -61,7 +61,7 @@ class Interrupts:
     @contextlib.contextmanager
     def during_a_fault(self) -> Iterator[None]:
         """Let one in, and hold the others back until the block ends."""
-        self._held = False
+        self._held = ""
         self._why = self.undo_because = None
         before = signal.signal(UNDO_NOW, self._hear_undo)
         self._in_force = True
@@ -72,6 +72,19 @@ class Interrupts:
             signal.signal(UNDO_NOW, before)
             if self._held:
                 raise ToldToEndError("told to end while a fault was being undone; it was undone first")
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let none in before the block of something short has ended, which is then done whole or not at all."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._held:
+            name, self._held, self._holding = self._held, "", True
+            raise ToldToEndError(f"told to end by {name}")
+        self._hear_undo(UNDO_NOW, None)
 
     def hold(self) -> None:
         """Let none in any more until the block of ``during_a_fault`` ends."""
@@ -93,7 +106,8 @@ class Interrupts:
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         if self._holding:
-            self._held = True  # says nothing: it may have come while something was being printed
+            # Says nothing: it may have come while something was being printed.
+            self._held = signal.Signals(number).name
             return
         self._holding = self._in_force
         raise ToldToEndError(f"told to end by {signal.Signals(number).name}")

@@ -34,6 +34,7 @@ WRITE_ACCESS: Final = (
 )
 DURATION_S = 60  # a holder that is silent for longer is taken to be dead
 RENEW_EVERY_S = 10  # five chances to renew while a control-plane node is cut off
+GIVE_UP_AFTER_S = 55  # without renewal: then nothing of ours may be broken any more, for others take us for dead soon
 
 
 def process_start(pid: int) -> str:
@@ -146,7 +147,7 @@ class Lease:
             except Unobservable as error:
                 # The fault itself may stop a few; but before others take us for dead, nothing of ours may be broken.
                 silent_s = time.monotonic() - renewed
-                if silent_s > DURATION_S - RENEW_EVERY_S:
+                if silent_s > GIVE_UP_AFTER_S:
                     self.on_lost(taken(f"it could not be renewed for {silent_s:.0f} s: {error.unseen.detail}"))
 
     def _watched(self) -> tuple[dict[str, Any] | None, Holder | None]:

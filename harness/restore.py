@@ -37,7 +37,7 @@ def restore(target: Target, runs: Path, command: str, say: Callable[[str], None]
     entries = {entry.id: entry for entry in open_lines([f for f in files if f.exists()], target.name)}
     try:
         api = as_identity(target, admin, target.identities.disruptor)
-        holder = Lease(api, target.identities.namespace, "restore").holder()
+        holder = Lease(api, target.identities.namespace, "restore", say).holder()
         if holder is not None:
             raise BusyError(f"{holder} is at work and undoes its own faults; end it first, or wait until it has ended")
         entries |= {entry.id: entry for entry in Journal(api, target.identities.namespace).entries()}

@@ -1,7 +1,8 @@
 """Breaks a switch sixty times, each time in a process of its own that is told to end at another moment.
 
-Usage: python -m tests.harness.storm SERVER FOLDER SIGNALS; prints how many of the processes were interrupted. The
-server keeps journal and lease; the switch is a file in the folder. Ends with an error where a process left it broken.
+Usage: python -m tests.harness.storm SERVER FOLDER SIGNALS; without signals another thread ends the fault.
+Prints how many of the processes were interrupted. The server keeps journal and lease; the switch is a file in the
+folder. Ends with an error where a process left it broken.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from fixtures.faults import FAULTS, Fault
+from fixtures.faults import FAULTS, EndedEarly, Fault
 from fixtures.kubernetes import Api
 from harness.injection import Injector
-from harness.interrupts import Interrupts
+from harness.interrupts import Interrupts, UndoNow
 from harness.journal import Journal
 from harness.lease import Lease
+from policies.facts.base import Cause, Unseen
 from policies.facts.faults import Radius
 from targets.model import ControlPlane, Disrupt, Target, load_target
 
@@ -77,13 +81,26 @@ def injector(server: str, target: Target | None = None) -> Injector:
     )
 
 
-def once(server: str, ready: int) -> None:
-    """Break the switch and let it be undone; says when it hears signals."""
+def once(server: str, ready: int, early_s: float | None) -> None:
+    """Break the switch and let it be undone; with ``early_s`` another thread has it undone after so long.
+
+    Says when nothing more is asked before the injection: from then on any moment counts.
+    """
     breaking = injector(server)
-    with breaking.interrupts.heard():
+
+    def burnt() -> None:
+        busy(early_s or 0.0)
+        breaking.interrupts.undo_now(Unseen(Cause.UNSAFE, "the error budget", "it was used up"))
+
+    def about_to_inject(*_: object) -> str:
         os.write(ready, b".")
-        with breaking("switch", {}):
-            busy(0.003)
+        if early_s is not None:
+            threading.Thread(target=burnt, daemon=True).start()
+        return "another switch is on"
+
+    FAULTS["switch"] = replace(FAULTS["switch"], redundancy=about_to_inject)
+    with breaking.interrupts.heard(), breaking("switch", {}):
+        busy(0.003)
 
 
 def main(server: str, folder: Path, signals: int) -> int:
@@ -95,8 +112,8 @@ def main(server: str, folder: Path, signals: int) -> int:
         child = os.fork()
         if child == 0:
             try:
-                once(server, writable)
-            except KeyboardInterrupt:
+                once(server, writable, None if signals else APART_S * number)
+            except (KeyboardInterrupt, EndedEarly, UndoNow):
                 os._exit(1)
             os._exit(0)
         os.close(writable)

@@ -226,7 +226,7 @@ def test_without_redundancy_or_backup_nothing_is_injected(
     assert not file.exists()
 
 
-@pytest.mark.parametrize("signals", [1, 2, 20])
+@pytest.mark.parametrize("signals", [0, 1, 2, 20])
 def test_undone_whenever_signals_come(server: str, tmp_path: Path, cluster: Cluster, signals: int) -> None:
     command = [sys.executable, "-m", "tests.harness.storm", server, str(tmp_path), str(signals)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
