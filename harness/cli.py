@@ -15,6 +15,15 @@ from harness.evidence_cli import app as evidence
 from harness.explain_cli import explain
 from harness.export_cli import app as export
 from harness.gate_cli import diff, gate, history
+from harness.preflight_cli import (
+    DisruptOption,
+    KindOption,
+    ProfileOption,
+    RequirementOption,
+    TargetOption,
+    preflight,
+    rbac,
+)
 from policies.catalogue import load_catalogue
 from policies.documents import DocumentError
 
@@ -39,10 +48,6 @@ app.add_typer(export, name="export")
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("out/runs")
 
-TargetOption = Annotated[str, typer.Option("--target", "-t", help="A name (targets/NAME.yaml) or a YAML file.")]
-ProfileOption = Annotated[
-    str | None, typer.Option("--profile", "-p", help="What this profile looks at: nightly, golive, soc2.")
-]
 OutOption = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 
 
@@ -52,13 +57,9 @@ def run(
     *,
     target: TargetOption,
     profile: ProfileOption = None,
-    requirement: Annotated[
-        list[str] | None, typer.Option("--requirement", "-r", help="Only these, e.g. 1.4 or 1.1,10.1.")
-    ] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option("--kind", "-k", help="Only these: inspect, probe, load, disrupt.")
-    ] = None,
-    disrupt: Annotated[bool, typer.Option("--disrupt", help="Allow faults where the target is production.")] = False,
+    requirement: RequirementOption = None,
+    kind: KindOption = None,
+    disrupt: DisruptOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Inspect, say what would be broken and whether it could; break nothing.")
     ] = False,
@@ -147,8 +148,12 @@ def report(
         typer.launch(str(page))
 
 
-for reader in (explain, gate, diff, history):
+for reader in (preflight, rbac, explain, gate, diff, history):
     app.command()(reader)
+
+
+# Unknown options, missing values and the like; typer keeps click's classes to itself, this is what they all are.
+setattr(typer.BadParameter.__base__, "exit_code", USAGE)  # noqa: B010 - the attribute is not declared there
 
 
 def main() -> None:

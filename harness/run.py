@@ -50,6 +50,18 @@ class Outcome:
 
 
 @dataclass
+def not_permitted(target: Target, typed_out: bool) -> Unseen | None:
+    """Why nothing may be broken in this target, whatever its state. ``typed_out`` is --disrupt."""
+    what = "permission to disrupt"
+    if not target.disrupt.allowed:
+        remedy = "set disrupt.allowed in the target if faults may be injected there"
+        return Unseen(Cause.UNSAFE, what, f"target {target.name} does not allow faults", remedy)
+    if target.environment == "production" and not typed_out:
+        remedy = "type --disrupt to inject faults into production"
+        return Unseen(Cause.UNSAFE, what, f"target {target.name} is production", remedy)
+    return None
+
+
 class Run:
     """The state of a run that its parts share."""
 
@@ -184,13 +196,8 @@ class Run:
 
     def unsafe(self, requirement: str, typed_out: bool) -> Unseen | None:
         """Why nothing may be broken for this requirement now: not allowed here, or not in its steady state."""
-        name = self.target.name
-        if not self.target.disrupt.allowed:
-            remedy = "set disrupt.allowed in the target if faults may be injected there"
-            return Unseen(Cause.UNSAFE, "permission to disrupt", f"target {name} does not allow faults", remedy)
-        if self.target.environment == "production" and not typed_out:
-            remedy = "type --disrupt to inject faults into production"
-            return Unseen(Cause.UNSAFE, "permission to disrupt", f"target {name} is production", remedy)
+        if (forbidden := not_permitted(self.target, typed_out)) is not None:
+            return forbidden
         inspected = {c.slug for c in self.catalogue.requirement(requirement).clauses if c.kind == "inspect"}
         checked = sorted(slug for of, slug in self.checks if of == requirement and slug in inspected)
         unknown = [slug for slug in checked if (requirement, slug) not in self.verdicts]

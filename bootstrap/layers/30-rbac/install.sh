@@ -5,8 +5,15 @@ cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR source=../../lib.sh
 . ../../lib.sh
 
+# What `verify rbac` wrote for the target and the checks that will be run; relative to this folder, or a whole path.
+if [[ ! -r ${IDENTITIES:=} ]]; then
+  echo "IDENTITIES ($IDENTITIES) cannot be read; write it with \`verify rbac --target mine.yaml --output FILE\`," \
+    "and give its whole path in the values" >&2
+  exit 1
+fi
+
 objects=$(
-  cat scanner.yaml disruptor.yaml
+  cat "$IDENTITIES"
   for NAMESPACE in $APPLICATION_NAMESPACES; do
     export NAMESPACE
     render application.yaml
