@@ -255,10 +255,12 @@ class RunPlugin:
         if mark is None:
             raise pytest.UsageError(f"{item.nodeid}: say what it disrupts: @pytest.mark.disrupts(SYSTEM)")
         system = str(mark.args[0])
-        why_not = self._may_disrupt()
-        if why_not is None and system not in self.rehearsed:
-            self.rehearsed[system] = rehearse(system, self.injector())
-        why_not = why_not or self.rehearsed[system]
+        if system not in self.rehearsed:
+            why_not = self._may_disrupt()
+            if why_not is not None:
+                run.say(f"dry run: {system} would not be touched: {Unobservable(why_not)}")
+            self.rehearsed[system] = why_not or rehearse(system, self.injector())
+        why_not = self.rehearsed[system]
         if why_not is not None:
             raise Unobservable(why_not)
         run.planned = tuple(name for name in run.planned if name != (requirement, clause))
