@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from policies.catalogue import Catalogue
-from policies.facts.base import Cause
 from policies.facts.control_plane import ControlPlaneOutage
 from policies.finding import Finding
 from policies.framework import Framework, load_framework
 from policies.limits import Limit
+from policies.waivers import Waivers
+from reports import html_notes
+from reports.faults import FaultRecord, faults_of
 from reports.headline import Headline, carried_over, duration, headline, remedy_lines
+from reports.html_pieces import WORDS, anchor, fold, icon, icons, mark, separated, time
 from reports.markup import Html, join, tag
 from reports.model import ClauseResult, Manifest, RunRecord, Verdict
 from reports.overview import ClauseState, GroupState, RequirementState, look, overview
 from reports.store import PAGE, RunStore, StoreError, write_whole
 from reports.timeline import timeline
+from reports.waived import waived
 
 HERE: Final = Path(__file__).parent
 UNFOLDED: Final = 20  # findings that do not hold are folded away beyond this many; those that do, beyond one
@@ -33,36 +36,11 @@ MOST_REMEDIES: Final = 6
 MOST_BROKEN: Final = 300  # rows drawn at most in one table: the page has to open on a phone, all are in findings.jsonl
 MOST_HOLDING: Final = 150
 
-WORDS: Final[dict[str, str]] = {
-    "passed": "holds",
-    "failed": "broken",
-    "error": "check broke",
-    "not_evaluated": "not evaluated",
-    "partly": "partly judged",
-    "no_check": "no check yet",
-    "not_selected": "left out",
-    "not_reached": "not reached",
-    "not_applicable": "does not apply",
-    "manual": "for a person",
-}
 KINDS: Final = {
     "inspect": "only reads",
     "probe": "harmless traffic, or a scratch object that is removed",
     "load": "drives traffic",
     "disrupt": "a fault is injected, and undone",
-}
-# Drawn in a 16 x 16 box; shapes differ as much as colours do.
-ICONS: Final[dict[str, str]] = {
-    "passed": "M3 8.5l3.2 3.2L13 4.8",
-    "failed": "M4 4l8 8M12 4l-8 8",
-    "error": "M8 2.5v7M8 12.6v.9",
-    "not_evaluated": "M5.4 5.6a2.6 2.6 0 1 1 3.9 2.3c-.9.5-1.3 1-1.3 2M8 12.6v.9",
-    "partly": "M8 3a5 5 0 0 0 0 10zM8 3a5 5 0 0 1 0 10",
-    "no_check": "M8 3.2a4.8 4.8 0 1 0 .01 0",
-    "not_selected": "M4 8h8",
-    "not_reached": "M5.5 3.5v9M10.5 3.5v9",
-    "not_applicable": "M8 3a5 5 0 1 0 .01 0M4.6 11.4l6.8-6.8",
-    "manual": "M8 2.8a2.3 2.3 0 1 0 .01 0M3.5 13.5c0-3 2-4.6 4.5-4.6s4.5 1.6 4.5 4.6",
 }
 EXITS: Final = {
     0: "everything that was to be judged holds",
@@ -76,21 +54,26 @@ EXITS: Final = {
 }
 
 
-def render(record: RunRecord, catalogue: Catalogue, out: Path | None = None) -> Path:
-    """Draw the page into ``out`` (the run's own ``report.html`` by default); returns where it is. Raises StoreError."""
+def render(record: RunRecord, catalogue: Catalogue, out: Path | None = None, *, waivers: Waivers | None = None) -> Path:
+    """Draw the page into ``out`` (the run's own ``report.html`` by default); returns where it is. Raises StoreError.
+
+    ``waivers`` are those of ``policies/waivers.yaml`` where none are given.
+    """
     out = out or Path(record.path) / PAGE
-    write_whole({out: _Page(record, catalogue, load_framework(catalogue)).html().encode()})
+    write_whole({out: _Page(record, catalogue, waivers).html().encode()})
     return out
 
 
 class _Page:
-    def __init__(self, record: RunRecord, catalogue: Catalogue, framework: Framework) -> None:
+    def __init__(self, record: RunRecord, catalogue: Catalogue, waivers: Waivers | None) -> None:
         self.record = record
         self.manifest: Manifest | None = record.manifest
         self.catalogue = catalogue
-        self.framework = framework
+        self.framework: Framework = load_framework(catalogue)
         self.over = overview(record, catalogue)
+        self.waived = waived(record, catalogue, waivers)
         self.store = RunStore(Path(record.path))
+        self.faults = faults_of(self.store.path)
 
     def html(self) -> str:
         style = (HERE / "page.css").read_text()
@@ -111,7 +94,7 @@ class _Page:
         )
         body = tag(
             "body",
-            _icons(),
+            icons(),
             tag("a", "Skip to the matrix", href="#matrix", class_="skip"),
             self.top(),
             tag(
@@ -119,9 +102,11 @@ class _Page:
                 self.matrix(),
                 self.attention(),
                 self.requirements(),
-                self.unseen(),
-                self.caveats(),
-                self.evidence(),
+                html_notes.unseen(self.over, self.manifest),
+                html_notes.waivers(self.waived),
+                html_notes.faults(self.faults),
+                html_notes.caveats(self.record, self.catalogue),
+                html_notes.evidence(self.record),
             ),
             self.foot(),
             tag("script", Html(script)),
@@ -143,7 +128,7 @@ class _Page:
         return tag(
             "header",
             tag("p", "finbot-verify", class_="brand"),
-            tag("h1", _mark(said.verdict.value), tag("span", said.title)),
+            tag("h1", mark(said.verdict.value), tag("span", said.title)),
             tag("p", said.detail, class_="lead"),
             tag(
                 "dl",
@@ -162,13 +147,20 @@ class _Page:
             return
         described = f" · {manifest.description}" if manifest.description else ""
         yield "Target", join(tag("b", manifest.target), described)
-        yield "When", join(_time(manifest.started))
+        yield "When", join(time(manifest.started))
         yield "Took", join(duration(manifest.ended - manifest.started))
         if manifest.versions.get("kubernetes"):
             yield "Kubernetes", join(manifest.versions["kubernetes"])
         yield "Run", tag("code", manifest.run)
         for sentence in carried_over(self.record):
             yield "Resumed", join(sentence)
+        if manifest.profile:
+            yield "Profile", join(manifest.profile)
+        if manifest.dry_run:
+            yield "Dry run", join("nothing was broken; no gate counts it")
+        if self.waived.overlay.covered:
+            number = len(self.waived.overlay.covered)
+            yield "Waived", tag("a", f"{number} breach{'es' if number > 1 else ''}, for a time", href="#waivers")
         yield "Exit code", join(f"{manifest.exit_code}", f", {EXITS.get(manifest.exit_code, 'unknown')}")
 
     def not_restored(self) -> Html | None:
@@ -228,17 +220,31 @@ class _Page:
             "li",
             tag(
                 "p",
-                _mark(look(state)),
-                tag("a", f"{state.requirement.id} {state.clause.slug}", href=f"#{_anchor(state)}"),
+                mark(look(state)),
+                tag("a", f"{state.requirement.id} {state.clause.slug}", href=f"#{anchor(state)}"),
                 " ",
                 state.clause.statement,
                 class_="what",
             ),
             tag("p", first, class_="seen"),
             tag("p", f"And {len(lines) - 1} more.", class_="note") if len(lines) > 1 else None,
+            self.accepted(state),
             tag("p", tag("b", "To mend it: "), remedy, class_="remedy") if remedy else None,
             class_=f"v-{look(state)}",
         )
+
+    def accepted(self, state: ClauseState) -> Html | None:
+        """Which of the broken subjects are waived, by whom and until when; the verdict stays what it is."""
+        mine = self.waived.of(state.requirement.id, state.clause.slug)
+        if not mine or state.result is None:
+            return None
+        broken = {finding.subject for finding in state.result.findings if finding.ok is False}
+        some = "All that is broken" if broken <= mine.keys() else f"{len(mine)} of {len(broken)} broken subjects"
+        by = [
+            tag("li", f"{w.subject}: until {w.expires}, {w.ticket}, approved by {w.approver}. {w.reason}")
+            for w in dict.fromkeys(mine.values())
+        ]
+        return tag("div", tag("p", tag("b", "Waived. "), f"{some}, for a time:"), tag("ul", *by), class_="waiver")
 
     # --- each requirement
 
@@ -295,7 +301,7 @@ class _Page:
             "details",
             tag(
                 "summary",
-                _icon(kind),
+                icon(kind),
                 tag("span", requirement.id, class_="id"),
                 tag("span", requirement.title, class_="title"),
                 tag("span", _standing(state), class_="standing"),
@@ -325,12 +331,13 @@ class _Page:
         clause, result = state.clause, state.result
         limits = self.catalogue.limits(state.requirement.id, clause.slug)
         in_force = self.manifest.limits.get(state.requirement.id, {}) if self.manifest else {}
-        texts = list(result.limits.values()) if result else [in_force.get(n, own).text() for n, own in limits.items()]
+        texts = dict(result.limits) if result else {n: in_force.get(n, own).text() for n, own in limits.items()}
+        loosened = {d.in_force.text(): d.catalogue.text() for d in self.manifest.deviations} if self.manifest else {}
         return tag(
             "section",
             tag(
                 "div",
-                _icon(kind),
+                icon(kind),
                 tag("h4", clause.statement),
                 tag("span", WORDS[kind] if kind != "not_evaluated" else f"not evaluated: {state.why}", class_="chip"),
                 class_="clause-head",
@@ -339,11 +346,11 @@ class _Page:
                 "p",
                 tag("code", clause.slug),
                 tag("span", clause.kind, class_="kind", title=KINDS[clause.kind]),
-                *(tag("span", text, class_="limit") for text in texts),
+                *(_limit(text, loosened.get(text, "")) for text in texts.values()),
                 class_="clause-meta",
             ),
             self.outcome(state),
-            id=_anchor(state),
+            id=anchor(state),
             class_=f"clause v-{kind}",
             aria_label=f"{state.requirement.id} {clause.slug}",
         )
@@ -359,8 +366,7 @@ class _Page:
                 tag("p", seen.removeprefix(f"{result.requirement} {result.clause} · "), class_="seen")
                 for seen, _ in lines
             ]
-        parts += self.remedies(state)
-        parts += self.drawings(state)
+        parts += [self.accepted(state), *self.remedies(state), *self.drawings(state)]
         return join(*parts, *_findings(result.findings, _provenance(result)))
 
     def remedies(self, state: ClauseState) -> Iterator[Html]:
@@ -390,136 +396,13 @@ class _Page:
             except StoreError as error:
                 yield tag("p", f"The timeline cannot be drawn: {error}", class_="seen")
                 continue
-            if isinstance(fact, ControlPlaneOutage) and fact.unseen is None and fact.writes:
-                yield timeline(fact, seconds[0])
+            if isinstance(fact, ControlPlaneOutage) and fact.writes:
+                yield timeline(fact, seconds[0], self.fault_of(fact))
 
-    # --- what was not evaluated
-
-    def unseen(self) -> Html:
-        missing = [c for c in self.over.clauses if c.verdict is Verdict.not_evaluated]
-        telling = [c for c in missing if c.result is not None]
-        rest = {
-            "No check reaches {} yet.": Cause.NO_CHECK,
-            "Left out of this run: {}.": Cause.NOT_SELECTED,
-            "Not reached before the run ended: {}.": Cause.INTERRUPTED,
-        }
-        silent = {text: [c for c in missing if c.result is None and c.cause is cause] for text, cause in rest.items()}
-        sentences = [text.format(_these(states)) for text, states in silent.items() if states]
-        return tag(
-            "section",
-            tag("h2", "What was not evaluated, and why", id="unseen-title"),
-            tag("ul", *(self.blind(state) for state in telling), class_="tasks") if telling else None,
-            tag("p", "Everything that this run set out to judge was judged.")
-            if not telling and not any(c.wanted for c in missing)
-            else None,
-            tag("ul", *(tag("li", sentence) for sentence in sentences)) if sentences else None,
-            id="unseen",
-            aria_labelledby="unseen-title",
-        )
-
-    def blind(self, state: ClauseState) -> Html:
-        result = state.result
-        lines = remedy_lines(result.message) if result else ()
-        prefix = f"{state.requirement.id} {state.clause.slug} · "
-        remedies = dict.fromkeys(remedy for _, remedy in lines if remedy)
-        return tag(
-            "li",
-            tag(
-                "p",
-                _icon("not_evaluated"),
-                tag("a", f"{state.requirement.id} {state.clause.slug}", href=f"#{_anchor(state)}"),
-                " ",
-                tag("span", state.why, class_="chip"),
-                class_="what",
-            ),
-            *(tag("p", seen.removeprefix(prefix), class_="seen") for seen, _ in lines[:MOST_REMEDIES]),
-            *(tag("p", tag("b", "To see it: "), remedy, class_="remedy") for remedy in list(remedies)[:1]),
-            class_="v-not_evaluated",
-        )
-
-    # --- what lies under it all
-
-    def caveats(self) -> Html | None:
-        manifest = self.manifest
-        if manifest is None:
-            return None
-        return tag(
-            "section",
-            tag("h2", "What to know when reading this", id="caveats-title"),
-            tag("h3", "Loosened limits"),
-            tag("ul", *(tag("li", deviation.text()) for deviation in manifest.deviations))
-            if manifest.deviations
-            else tag("p", "None: no limit of this target is looser than the catalogue's."),
-            tag("h3", "Stand-ins"),
-            tag("ul", *(tag("li", tag("b", e.component), f": {e.by}") for e in manifest.emulated))
-            if manifest.emulated
-            else tag("p", "None: every component is the real one."),
-            id="caveats",
-            aria_labelledby="caveats-title",
-        )
-
-    def evidence(self) -> Html:
-        manifest = self.manifest
-        damage = tag("ul", *(tag("li", sentence) for sentence in self.record.damage)) if self.record.damage else None
-        if manifest is None:
-            content: list[Html | None] = [tag("p", "The run left no manifest, so nothing vouches for its files.")]
-        else:
-            rows = [
-                ("Catalogue", manifest.catalogue_digest),
-                ("Suites at commit", manifest.commit or "not from a git checkout"),
-                ("Command", " ".join(manifest.command)),
-                ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items() if version)),
-                ("Started", manifest.started.isoformat(timespec="seconds")),
-                ("Ended", manifest.ended.isoformat(timespec="seconds")),
-                ("Signed by key", manifest.key or f"evidence not signed: {manifest.unsigned}"),
-                ("Follows run", manifest.previous_run and f"{manifest.previous_run} (manifest {manifest.previous})"),
-            ]
-            limits = [
-                (requirement_id, limit)
-                for requirement_id, named in sorted(manifest.limits.items(), key=lambda item: _by_number(item[0]))
-                for limit in named.values()
-            ]
-            content = [
-                tag(
-                    "dl",
-                    *(tag("div", tag("dt", name), tag("dd", tag("code", value))) for name, value in rows if value),
-                    class_="facts",
-                ),
-                _fold(
-                    f"{len(manifest.files)} files and their SHA-256",
-                    _table(("File", "SHA-256"), manifest.files.items()),
-                )
-                if manifest.files
-                else None,
-                _fold(
-                    f"{len(limits)} limits in force",
-                    _table(
-                        ("Requirement", "Limit"), ((requirement_id, limit.text()) for requirement_id, limit in limits)
-                    ),
-                )
-                if limits
-                else None,
-            ]
-        return tag(
-            "section",
-            tag("h2", "Evidence", id="evidence-title"),
-            tag(
-                "p",
-                "This page is drawn from the files beside it: ",
-                tag("code", "findings.jsonl"),
-                " holds every finding, ",
-                tag("code", "facts/"),
-                " what was seen, each under its own SHA-256. Their digests, and this page's own, stand in ",
-                tag("code", "manifest.json"),
-                "; whether all of it is what the run wrote says ",
-                tag("code", "verify evidence check FOLDER"),
-                ".",
-            ),
-            damage,
-            *content,
-            id="evidence",
-            aria_labelledby="evidence-title",
-        )
+    def fault_of(self, outage: ControlPlaneOutage) -> FaultRecord | None:
+        """What the journal says of the fault of an observation; None where it stands in another run's."""
+        same = [f for f in self.faults if f.fault == outage.fault and f.parameters.get("node") == outage.node]
+        return same[0] if len(same) == 1 else None
 
     def foot(self) -> Html:
         return tag("footer", tag("p", f"finbot-verify · {self.target} · run {self.record.run}"))
@@ -540,7 +423,7 @@ def _matrix_row(group: GroupState) -> Html:
                     tag(
                         "a",
                         tag("span", state.requirement.id, class_="id"),
-                        _icon(look(state)),
+                        icon(look(state)),
                         tag("span", state.requirement.title, class_="title"),
                         tag("span", _standing(state), class_="standing"),
                         href=f"#r{state.requirement.id}",
@@ -556,6 +439,13 @@ def _matrix_row(group: GroupState) -> Html:
     )
 
 
+def _limit(text: str, published: str) -> Html:
+    """A limit in force, with the catalogue's where the target loosened it."""
+    if not published:
+        return tag("span", text, class_="limit")
+    return tag("span", text, tag("b", f" loosened, {published} in the catalogue", class_="flaw"), class_="limit")
+
+
 def _standing(state: RequirementState) -> str:
     """``holds · 12/12``, ``no check yet``."""
     word = WORDS[look(state)]
@@ -567,7 +457,7 @@ def _filter(counts: dict[str, int], total: int) -> Html:
     buttons += [
         tag(
             "button",
-            _icon(kind),
+            icon(kind),
             f"{WORDS[kind]} {counts[kind]}",
             type="button",
             data_filter=kind,
@@ -587,12 +477,12 @@ def _findings(findings: Sequence[Finding], provenance: Html) -> Iterator[Html]:
     if telling:
         yield _finding_table(telling[:UNFOLDED])
     if telling[UNFOLDED:]:
-        yield _fold(f"{len(telling) - UNFOLDED} more that do not hold", _finding_table(telling[UNFOLDED:], MOST_BROKEN))
+        yield fold(f"{len(telling) - UNFOLDED} more that do not hold", _finding_table(telling[UNFOLDED:], MOST_BROKEN))
     if len(findings) == len(holding) == 1:
         yield _finding_table(holding)
     elif holding:
         table = _finding_table(holding, MOST_HOLDING)
-        yield _fold(_hold(len(holding)), table if telling else join(table, provenance))
+        yield fold(_hold(len(holding)), table if telling else join(table, provenance))
     if telling or len(holding) <= 1:
         yield provenance
 
@@ -604,7 +494,7 @@ def _provenance(result: ClauseResult) -> Html:
         f"Judged in {duration(result.ended - result.started)}",
         join(" in run ", tag("code", result.carried_from), " and carried over") if result.carried_from else None,
         join(" by ", tag("code", result.rule)) if result.rule else None,
-        join(" on ", "fact " if len(digests) == 1 else "facts ", _separated(digests)) if digests else None,
+        join(" on ", "fact " if len(digests) == 1 else "facts ", separated(digests)) if digests else None,
         ".",
         class_="provenance",
     )
@@ -618,7 +508,7 @@ def _finding_table(findings: Sequence[Finding], most: int = MOST_BROKEN) -> Html
     rows = [
         tag(
             "tr",
-            tag("th", _mark(kind), tag("span", f.subject), scope="row"),
+            tag("th", mark(kind), tag("span", f.subject), scope="row"),
             tag("td", f.observed, data_label="Observed"),
             tag("td", f.expected, data_label="Expected"),
             class_=f"v-{kind}",
@@ -632,54 +522,6 @@ def _finding_table(findings: Sequence[Finding], most: int = MOST_BROKEN) -> Html
         tag("table", tag("thead", heads), tag("tbody", *rows), class_="findings"),
         tag("p", f"And {rest} more, all of them in findings.jsonl.", class_="note") if rest > 0 else None,
     )
-
-
-def _table(heads: Iterable[str], rows: Iterable[tuple[str, str]]) -> Html:
-    body = [tag("tr", tag("th", first, scope="row"), tag("td", tag("code", second))) for first, second in rows]
-    return tag("table", tag("thead", tag("tr", *(tag("th", h, scope="col") for h in heads))), tag("tbody", *body))
-
-
-def _fold(summary: str, content: Html) -> Html:
-    return tag("details", tag("summary", summary), content, class_="fold")
-
-
-def _icons() -> Html:
-    symbols = [tag("symbol", tag("path", d=path), id=f"i-{name}", viewBox="0 0 16 16") for name, path in ICONS.items()]
-    return tag("svg", *symbols, class_="icons", aria_hidden="true", width="0", height="0")
-
-
-def _icon(kind: str) -> Html:
-    """The mark of a look, where its word stands beside it."""
-    return tag("svg", tag("use", href=f"#i-{kind}"), class_=f"icon v-{kind}", aria_hidden="true", focusable="false")
-
-
-def _mark(kind: str) -> Html:
-    """The mark of a look, with its word for those who do not see it."""
-    return join(_icon(kind), tag("span", f"{WORDS[kind]}: ", class_="said"))
-
-
-def _time(at: datetime) -> Html:
-    return tag("time", f"{at.day} {at:%B %Y, %H:%M} UTC", datetime=at.isoformat(timespec="seconds"))
-
-
-def _anchor(state: ClauseState) -> str:
-    return f"r{state.requirement.id}-{state.clause.slug}"
-
-
-def _these(states: Iterable[ClauseState]) -> str:
-    """``213 clauses of 46 requirements``."""
-    found = list(states)
-    ids = {state.requirement.id for state in found}
-    clauses = "1 clause" if len(found) == 1 else f"{len(found)} clauses"
-    return f"{clauses} of {'1 requirement' if len(ids) == 1 else f'{len(ids)} requirements'}"
-
-
-def _separated(items: Sequence[Html]) -> Html:
-    return join(*(part for index, item in enumerate(items) for part in ((", ", item) if index else (item,))))
-
-
-def _by_number(requirement_id: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in requirement_id.split("."))
 
 
 def _allow(source: str) -> str:

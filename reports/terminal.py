@@ -13,11 +13,14 @@ from rich.text import Text
 
 from policies.catalogue import Catalogue
 from policies.facts.base import Cause
+from policies.waivers import Waivers
+from reports.gate import Answer
 from reports.headline import carried_over, duration, headline, remedy_lines
 from reports.markup import visible
 from reports.model import RunRecord, Verdict
 from reports.overview import ClauseState, Overview, RequirementState, look, overview
 from reports.store import PAGE
+from reports.waived import Waived, waived
 
 MARKS: Final[dict[str, tuple[str, str, str]]] = {  # mark, colour, word
     "passed": ("✓", "green", "holds"),
@@ -35,20 +38,34 @@ MARKS: Final[dict[str, tuple[str, str, str]]] = {  # mark, colour, word
 MOST_CLAUSES: Final = 6
 MOST_LINES: Final = 2
 MOST_REQUIREMENTS: Final = 8
+MOST_NOTES: Final = 4
 
 
-def show(record: RunRecord, catalogue: Catalogue, console: Console | None = None) -> None:
+def show(
+    record: RunRecord,
+    catalogue: Catalogue,
+    console: Console | None = None,
+    *,
+    waivers: Waivers | None = None,
+    answer: Answer | str = "",
+) -> None:
     """Print the screen."""
-    (console or Console(highlight=False)).print(screen(record, catalogue))
+    (console or Console(highlight=False)).print(screen(record, catalogue, waivers, answer))
 
 
-def screen(record: RunRecord, catalogue: Catalogue) -> RenderableType:
-    """The screen as Rich draws it. Text from the cluster is neither markup nor control characters in it."""
-    over = overview(record, catalogue)
-    return Group(*_parts(record, catalogue, over))
+def screen(
+    record: RunRecord, catalogue: Catalogue, waivers: Waivers | None = None, answer: Answer | str = ""
+) -> RenderableType:
+    """The screen as Rich draws it. Text from the cluster is neither markup nor control characters in it.
+
+    ``waivers`` are those of ``policies/waivers.yaml`` where none are given. ``answer`` is what the gate of the run's
+    profile says, or a sentence why it was not asked.
+    """
+    laid = waived(record, catalogue, waivers)
+    return Group(*_parts(record, catalogue, overview(record, catalogue), laid), *_answered(answer))
 
 
-def _parts(record: RunRecord, catalogue: Catalogue, over: Overview) -> Iterator[RenderableType]:
+def _parts(record: RunRecord, catalogue: Catalogue, over: Overview, laid: Waived) -> Iterator[RenderableType]:
     said = headline(record, catalogue)
     mark, colour, _ = MARKS[said.verdict.value]
     yield Text()
@@ -66,8 +83,9 @@ def _parts(record: RunRecord, catalogue: Catalogue, over: Overview) -> Iterator[
     for sentence in record.manifest.not_restored if record.manifest else ():
         yield Text.assemble(("\nNot restored ", "bold red"), visible(sentence))
     broken = [c for c in over.clauses if c.verdict in {Verdict.failed, Verdict.error}]
-    yield from _tasks("What is broken, and how to mend it", broken)
-    yield from _tasks("What could not be evaluated, and why", [c for c in over.clauses if _unseen(c)])
+    yield from _tasks("What is broken, and how to mend it", broken, laid)
+    yield from _tasks("What could not be evaluated, and why", [c for c in over.clauses if _unseen(c)], laid)
+    yield from _notes(record, over, laid)
     yield Text()
     report = Text.assemble(("report ", "bright_black"), _nearest(Path(record.path) / PAGE))
     report.no_wrap, report.overflow = True, "ignore"  # a path cut in two cannot be copied
@@ -94,6 +112,8 @@ def _about(record: RunRecord) -> str:
         return f"run {record.run}"
     kubernetes = manifest.versions.get("kubernetes")
     parts = [manifest.target, duration(manifest.ended - manifest.started)]
+    parts += [f"profile {manifest.profile}"] if manifest.profile else []
+    parts += ["dry run"] if manifest.dry_run else []
     return visible(" · ".join([*parts, f"Kubernetes {kubernetes}"] if kubernetes else parts))
 
 
@@ -125,7 +145,7 @@ def _checked(states: Sequence[RequirementState]) -> Table:
     return table
 
 
-def _tasks(title: str, states: Sequence[ClauseState]) -> Iterator[RenderableType]:
+def _tasks(title: str, states: Sequence[ClauseState], laid: Waived) -> Iterator[RenderableType]:
     if not states:
         return
     yield Text(f"\n{title}", "bold")
@@ -140,6 +160,8 @@ def _tasks(title: str, states: Sequence[ClauseState]) -> Iterator[RenderableType
             yield Padding(Text(more), (0, 0, 0, 4))
         if len(lines) > MOST_LINES:
             yield Padding(Text(f"and {len(lines) - MOST_LINES} more", "bright_black"), (0, 0, 0, 4))
+        for sentence in _accepted(state, laid):
+            yield Padding(Text(f"~ {visible(sentence)}", "cyan"), (0, 0, 0, 4))
         remedy = next((remedy for _, remedy in lines if remedy), "")
         if remedy:
             yield Padding(Text(f"→ {visible(remedy)}", "cyan"), (0, 0, 0, 4))
@@ -147,6 +169,69 @@ def _tasks(title: str, states: Sequence[ClauseState]) -> Iterator[RenderableType
         yield Padding(
             Text(f"and {len(states) - MOST_CLAUSES} more clauses, all in the report", "bright_black"), (0, 0, 0, 2)
         )
+
+
+def _accepted(state: ClauseState, laid: Waived) -> Iterator[str]:
+    """Which of its broken subjects are waived; the verdict stays what it is."""
+    mine = laid.of(state.requirement.id, state.clause.slug)
+    if mine:
+        broken = {f.subject for f in state.result.findings if f.ok is False} if state.result is not None else set()
+        some = "all of it" if broken <= mine.keys() else f"{len(mine)} of {len(broken)} subjects"
+        first = min(mine.values(), key=lambda waiver: waiver.expires)
+        yield f"waived, {some}, until {first.expires}: {first.ticket}, approved by {first.approver}"
+
+
+def _notes(record: RunRecord, over: Overview, laid: Waived) -> Iterator[RenderableType]:
+    """What lies over the verdicts or bounds what they say."""
+    lines = [deviation.text() for deviation in record.manifest.deviations] if record.manifest is not None else []
+    yield from _noted("Loosened limits", "!", "yellow", lines)
+    wrong = [f"{w.requirement} {w.clause} {w.subject} {w.flaw.value}: {w.sentence}" for w in laid.overlay.findings]
+    yield from _noted("Waivers that cover nothing", "!", "yellow", [laid.problem] if laid.problem else wrong)
+    left_out = [state for state in over.clauses if state.cause is Cause.NOT_SELECTED]
+    if left_out:
+        yield Text(
+            f"\nWhat this run cannot speak of: {len(left_out)} clauses that have a check and were left out", "bold"
+        )
+        yield Padding(Text(_these(left_out), "bright_black"), (0, 0, 0, 2))
+
+
+def _noted(title: str, mark: str, colour: str, lines: Sequence[str]) -> Iterator[RenderableType]:
+    if not lines:
+        return
+    yield Text(f"\n{title}", "bold")
+    for line in lines[:MOST_NOTES]:
+        yield Padding(Text.assemble((f"{mark} ", colour), visible(line)), (0, 0, 0, 2))
+    if len(lines) > MOST_NOTES:
+        yield Padding(Text(f"and {len(lines) - MOST_NOTES} more, all in the report", "bright_black"), (0, 0, 0, 2))
+
+
+def _these(states: Sequence[ClauseState]) -> str:
+    """``all of 1.3, 1.4; 1.1 write-gap, pods-untouched``."""
+    by_requirement: dict[str, list[ClauseState]] = {}
+    for state in states:
+        by_requirement.setdefault(state.requirement.id, []).append(state)
+    whole = [name for name, mine in by_requirement.items() if len(mine) == len(mine[0].requirement.clauses)]
+    parts = [f"all of {', '.join(whole)}"] if whole else []
+    parts += [
+        f"{name} {', '.join(state.clause.slug for state in mine)}"
+        for name, mine in by_requirement.items()
+        if name not in whole
+    ]
+    return "; ".join(parts)
+
+
+def _answered(answer: Answer | str) -> Iterator[RenderableType]:
+    """What the gate says, in one line, and where all of it is said."""
+    if isinstance(answer, str):
+        if answer:
+            yield Text.assemble(("gate   ", "bright_black"), visible(answer))
+        return
+    word, colour = ("GO", "bold green") if answer.go else ("NO-GO", "bold red")
+    count = len(answer.blockers)
+    why = "" if answer.go else f"{count} {'thing blocks' if count == 1 else 'things block'}"
+    command = f"verify gate --profile {answer.profile} --target {answer.target}"
+    said = visible(f" {answer.profile}: {f'{why}, ' if why else ''}all of it with `{command}`")
+    yield Text.assemble(("gate   ", "bright_black"), (word, colour), said)
 
 
 def _next(record: RunRecord, over: Overview) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from policies.facts.control_plane import ControlPlaneOutage, Write
+from policies.facts.control_plane import ControlPlaneOutage, Event, Write
 from policies.limits import Limit
+from reports.faults import BUDGET, FaultRecord
 from reports.markup import Html, tag
 
 # One drawing for a wide page and one for a phone, each in its own pixels, so that no text is scaled below reading size.
@@ -17,8 +18,8 @@ MARKER_ROW: Final = 22.0
 LANE: Final = 34.0
 
 
-def timeline(outage: ControlPlaneOutage, limit: Limit | None) -> Html:
-    """The figure: a drawing for each width, and the numbered events in words."""
+def timeline(outage: ControlPlaneOutage, limit: Limit | None, fault: FaultRecord | None = None) -> Html:
+    """The figure: a drawing for each width, the numbered events in words, and what the journal says of the fault."""
     silence = outage.longest_silence
     acknowledged = sum(write.acknowledged for write in outage.writes)
     failed = len(outage.writes) - acknowledged
@@ -29,14 +30,37 @@ def timeline(outage: ControlPlaneOutage, limit: Limit | None) -> Html:
     if silence is not None:
         gap = f"Writes stopped for {silence[1] - silence[0]:.2f} s"
         summary += f" {gap}{', ' + limit.text() if limit else ''}."
-    events = sorted(outage.events, key=lambda event: event.at)
+    events = _events(outage, fault)
     return tag(
         "figure",
         tag("figcaption", tag("strong", "Timeline. "), summary),
-        *(_drawing(outage, limit, name, width, summary) for name, width in WIDTHS.items()),
+        *(_drawing(outage, events, limit, name=name, width=width, summary=summary) for name, width in WIDTHS.items()),
         tag("ol", *(tag("li", tag("b", f"{e.at:.1f} s"), " ", e.what) for e in events), class_="events"),
         _legend(),
+        _journalled(fault) if fault is not None else None,
         class_="timeline",
+    )
+
+
+def _events(outage: ControlPlaneOutage, fault: FaultRecord | None) -> Sequence[Event]:
+    """What the observer saw, in order, and where the fault was ended before its time."""
+    early = []
+    if fault is not None and fault.ended_early is not None and fault.injected is not None:
+        at = outage.injected_at + (fault.ended_early - fault.injected).total_seconds()
+        early = [Event(round(at, 1), f"ended early, since {fault.why_early}")]
+    return sorted([*outage.events, *early], key=lambda event: event.at)
+
+
+def _journalled(fault: FaultRecord) -> Html:
+    rows = {
+        "Blast radius": fault.radius.text() if fault.radius is not None else "",
+        "Seen to happen": fault.proof,
+        "Error budget": fault.budget.removeprefix(BUDGET),
+    }
+    return tag(
+        "dl",
+        *(tag("div", tag("dt", name), tag("dd", value)) for name, value in rows.items() if value),
+        class_="facts",
     )
 
 
@@ -64,12 +88,13 @@ class _Scale:
 
 def _drawing(
     outage: ControlPlaneOutage,
+    events: Sequence[Event],
     limit: Limit | None,
+    *,
     name: str,
     width: float,
     summary: str,
 ) -> Html:
-    events = sorted(outage.events, key=lambda event: event.at)
     ends = [outage.ended_at, outage.undone_at, *(write.answered for write in outage.writes)]
     scale = _Scale(max(ends), width)
     rows = _rows([scale(event.at) for event in events])

@@ -8,7 +8,7 @@ import pytest
 
 from policies.catalogue import Catalogue, load_catalogue
 from reports.html import render
-from tests.reports.example import healthy, make_run
+from tests.reports.example import healthy, make_run, waivers
 
 
 @pytest.fixture(scope="session")
@@ -26,4 +26,4 @@ def pages(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> dic
         "troubled": make_run(root, catalogue, not_restored=("cp2 is still cut off: ssh: no route to host",)),
         "killed": make_run(root, catalogue, healthy, finish=False, without=("write-gap", "acknowledged-writes")),
     }
-    return {name: render(store.read(), catalogue) for name, store in runs.items()}
+    return {name: render(store.read(), catalogue, waivers=waivers()) for name, store in runs.items()}

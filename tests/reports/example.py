@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from policies.catalogue import Catalogue, Clause, Requirement
 from policies.facts.base import Cause, Unseen
@@ -13,6 +14,7 @@ from policies.facts.control_plane import ControlPlaneOutage, Event, PodIdentity,
 from policies.facts.declared import Declared
 from policies.finding import Finding
 from policies.rules import control_plane
+from policies.waivers import Waiver, Waivers
 from reports.html import render
 from reports.model import ClauseResult, Emulated, RunSummary, Verdict
 from reports.store import PAGE, RunStore
@@ -182,11 +184,67 @@ def make_run(
                     ended=START + timedelta(seconds=0.4),
                 )
             )
+    for line in journal():
+        store.journal(line)
     if finish:
         summary = summarise(store.run_id, catalogue, planned, overrides, not_restored, 0 if outcome is healthy else 1)
         page = partial(render, catalogue=catalogue, out=store.path / PAGE) if draw else None
         store.finish(summary, page, unsigned="no key was named")
     return store
+
+
+def journal() -> list[dict[str, object]]:
+    """What the harness writes of the fault of `outage`, as a run does that was ended early by its error budget."""
+    entry = {
+        "id": "0ddba11c0ffe",
+        "run": "run",
+        "target": "lab",
+        "fault": "control-plane-node-cut",
+        "parameters": {"node": "cp2", "address": "10.231.0.12", "max_seconds": "90"},
+        "opened": START,
+        "radius": {"nodes": 1, "pods": 9, "seconds": 90.0},
+    }
+    said = {
+        "open": (0.0, ""),
+        "injected": (0.2, ""),
+        "proved": (1.3, "cp2 does not answer on 6443"),
+        "ended early": (40.0, f"service production/api had no ready endpoint for 10 s {HOSTILE}"),
+        "undone": (40.4, "error budget used: the API endpoint 3.2 of 60 s, service production/api 10.0 of 10 s"),
+    }
+    return [
+        {"at": START + timedelta(seconds=at), "event": event, "entry": entry, "detail": detail}
+        for event, (at, detail) in said.items()
+    ]
+
+
+def waivers() -> Waivers:
+    """One that covers a breach of the troubled run, and others that are wrong, each in its way."""
+    common: dict[str, Any] = {
+        "reason": "The old reader is replaced with the next release.",
+        "risk": "Whoever is logged in reads Secrets of kube-public.",
+        "requested_by": "M. Roe",
+        "approver": "J. Doe",
+        "ticket": "SEC-12",
+        "issued": START.date() - timedelta(days=4),
+        "expires": START.date() + timedelta(days=10),
+        "requirement": "1.4",
+        "clause": "secrets-read",
+        "subject": "Group/system:authenticated",
+    }
+    others: tuple[dict[str, Any], ...] = (
+        {},
+        {"clause": "wildcards", "subject": f"ServiceAccount/ci/{HOSTILE}"},
+        {"subject": "Group/developers"},
+        {"subject": f"ServiceAccount/staging/{HOSTILE}", "approver": "M. Roe"},
+        {"clause": "default-service-accounts", "subject": "ServiceAccount/*"},
+        {
+            "requirement": "1.1",
+            "clause": "write-gap",
+            "subject": "api endpoint",
+            "expires": START.date() - timedelta(1),
+        },
+    )
+    return Waivers(waivers=tuple(Waiver.model_validate(common | changes) for changes in others))
 
 
 def summarise(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from msgspec.structs import replace
 from policies.catalogue import Catalogue
 from policies.framework import load_framework
 from policies.limits import Limit
+from policies.waivers import Waivers
 from reports.html import render
 from reports.markup import tag, visible
 from reports.store import RunStore
 from reports.timeline import WIDTHS, timeline
-from tests.reports.example import HOSTILE, make_run, outage
+from tests.reports.example import HOSTILE, LOOSENED, healthy, make_run, outage, summarise, waivers
 
 VOID = {"br", "link", "meta"}
 
@@ -99,7 +102,10 @@ def test_what_a_reader_must_not_miss(troubled: Reader, catalogue: Catalogue) -> 
     for sentence in (
         "The deployment is not as it was found",
         "cp2 is still cut off: ssh: no route to host",
-        "at most 45 s (api_write_gap) in this target, at most 30 s (api_write_gap) in the catalogue",
+        "loosened, at most 30 s (api_write_gap) in the catalogue",
+        "service production/api had no ready endpoint for 10 s",
+        "1 node, 9 pods, at most 90 s",
+        "the API endpoint 3.2 of 60 s",
         "network and process namespaces of one machine",
         "HTTP 403: pods is forbidden",
         "bind the disruptor",
@@ -113,6 +119,58 @@ def test_what_a_reader_must_not_miss(troubled: Reader, catalogue: Catalogue) -> 
         assert sentence in troubled.text, sentence
 
 
+def section(page: Path, name: str) -> str:
+    """The text of one section, in one line."""
+    html = page.read_text()
+    start = html.index(f'id="{name}"')
+    inside = html[start : html.index("</section>", start)]
+    return " ".join(unescape(re.sub("<[^>]*>", " ", inside)).split())
+
+
+def test_every_waiver_stands_there_with_what_it_covers_or_what_is_wrong_with_it(pages: dict[str, Path]) -> None:
+    text = section(pages["troubled"], "waivers")
+    assert "1.4 secrets-read Group/system:authenticated Covers 1 breach" in text
+    for flaw in ("not seen: ", "unused: ", "self-approved: ", "too wide: ", "expired: "):
+        assert f"Covers nothing : {flaw}" in text, flaw
+    assert "approved by J. Doe" in " ".join(Reader(pages["troubled"].read_text()).text.split())
+
+
+def test_a_waiver_hides_no_verdict(tmp_path: Path, catalogue: Catalogue) -> None:
+    store = make_run(tmp_path, catalogue)
+    drawn = [render(store.read(), catalogue, waivers=some).read_text() for some in (Waivers(), waivers())]
+    looks = [Counter(Reader(page).values("data-look")) for page in drawn]
+    assert looks[0] == looks[1]
+    assert "None: nothing here is accepted for a time." in drawn[0]
+    assert "1 of 2 broken subjects, for a time" in drawn[1]
+    assert "1 of 2 broken subjects" not in drawn[0]
+
+
+def test_a_loosened_limit_is_dated_by_the_runs_before_it(tmp_path: Path, catalogue: Catalogue) -> None:
+    make_run(tmp_path, catalogue, healthy, gap_s=3.2, overrides={})
+    first = make_run(tmp_path, catalogue, healthy, gap_s=3.2)
+    assert "at most 45 s (api_write_gap) at most 30 s (api_write_gap) this run" in _dated(first, catalogue)
+    second = make_run(tmp_path, catalogue, healthy, gap_s=3.2)
+    assert f"at most 30 s (api_write_gap) run {first.run_id}, 2026-11-24" in _dated(second, catalogue)
+
+
+def _dated(store: RunStore, catalogue: Catalogue) -> str:
+    return section(render(store.read(), catalogue), "caveats")
+
+
+def test_what_was_left_out_and_what_was_not_seen_are_told_apart(tmp_path: Path, catalogue: Catalogue) -> None:
+    store = make_run(tmp_path, catalogue, finish=False)
+    chosen = [(r.requirement, r.clause) for r in store.read().results if r.clause != "dns-names"]
+    names = [(r.requirement, r.clause) for r in store.read().results]
+    lines = (store.path / "findings.jsonl").read_text().splitlines(keepends=True)
+    (store.path / "findings.jsonl").write_text("".join(line for line in lines if '"clause":"dns-names"' not in line))
+    summary = summarise(store.run_id, catalogue, chosen, LOOSENED)
+    store.finish(replace(summary, checks=tuple(names), requirements=("1.1", "1.3", "1.4", "10.1")))
+    text = section(render(store.read(), catalogue), "unseen")
+    assert "Forbidden · 1 clause of 1 requirement" in text
+    assert "cannot speak of 1 clause of 1 requirement that have a check" in text
+    assert "They were left out: only 1.1, 1.3, 1.4, 10.1. 1.3 dns-names" in text
+
+
 def test_a_killed_run_does_not_claim_more_than_it_saw(pages: dict[str, Path]) -> None:
     page = Reader(pages["killed"].read_text())
     assert "The run was interrupted" in page.text
@@ -123,7 +181,7 @@ def test_a_killed_run_does_not_claim_more_than_it_saw(pages: dict[str, Path]) ->
 def test_drawn_again_it_is_the_same_page(pages: dict[str, Path], catalogue: Catalogue) -> None:
     page = pages["troubled"]
     before = page.read_bytes()
-    assert render(RunStore.open(page.parent).read(), catalogue).read_bytes() == before
+    assert render(RunStore.open(page.parent).read(), catalogue, waivers=waivers()).read_bytes() == before
 
 
 def test_a_fact_that_is_gone_takes_only_its_drawing_along(tmp_path: Path, catalogue: Catalogue) -> None:
