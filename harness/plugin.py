@@ -35,7 +35,7 @@ from harness.publishing import begin, conclude, publish
 from harness.restoration import RESTORED_WITHIN_S, TIDY_WITHIN_S, Rule, prove_restored
 from harness.resume import UNFINISHED, Resumed, ResumeError, resume
 from harness.run import NotEvaluatedError, Outcome, Run, ViolatedError
-from harness.verdict import Decision, said_by_target, sentences
+from harness.verdict import BROKE, decide_error, said_by_target, sentences
 from policies.catalogue import load_catalogue
 from policies.documents import DocumentError
 from policies.facts.base import Cause, Fact, Unseen
@@ -129,7 +129,7 @@ def pytest_configure(config: pytest.Config) -> None:
         RedactionError,
         StoreError,
     ) as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(redacted(str(error))) from error
     config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
     restore = restore_command(config.option.target, config.option.out)
@@ -283,18 +283,18 @@ class RunPlugin:
             unseen = error.unseen
             finding = Finding.unseen(unseen.what, "to be seen", unseen)
             remedy = self.run.catalogue.remedy(outcome.requirement, outcome.clause)
-            outcome.decision = Decision(Verdict.not_evaluated, unseen.cause)
+            outcome.decision = decide_error(error)
             # Nothing was judged that could be judged again, whatever was judged before.
             outcome.rule, outcome.facts, outcome.findings = "", (), (finding,)
             outcome.message = sentences(outcome.requirement, outcome.clause, outcome.findings, remedy)
         elif isinstance(error, NotRestoredError):
-            outcome.decision = Decision(Verdict.error)
+            outcome.decision = BROKE
             outcome.message = f"{name} · not restored: {error}"
         elif report.failed and not isinstance(error, ViolatedError | NotEvaluatedError):
-            outcome.decision = Decision(Verdict.error)
+            outcome.decision = BROKE
             outcome.message = f"{name} · the check itself failed: {type(error).__name__}: {error}"
         elif report.when == "call" and outcome.decision is None:
-            outcome.decision = Decision(Verdict.error)
+            outcome.decision = BROKE
             outcome.message = f"{name} · the test ended without judging anything; it must call judge"
             report.outcome = "failed"
         if isinstance(error, Unobservable | NotEvaluatedError):

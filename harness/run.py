@@ -14,7 +14,7 @@ from harness.preflight import Preflight
 from harness.restoration import Judged, Rule
 from harness.resume import Resumed
 from harness.selection import Choice
-from harness.verdict import Decision, decide, said_by_target, sentences
+from harness.verdict import BROKE, Decision, decide, said_by_target, sentences
 from policies.catalogue import Catalogue, Kind
 from policies.facts.base import Cause, Fact, Unseen
 from policies.finding import Finding
@@ -168,7 +168,7 @@ class Run:
 
     def finish(self, outcome: Outcome) -> None:
         """Write the clause's result to the evidence."""
-        decision = outcome.decision or Decision(Verdict.error)
+        decision = outcome.decision or BROKE
         limits = self.limits(outcome.requirement, outcome.clause)
         result = ClauseResult(
             run=self.store.run_id,

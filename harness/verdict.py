@@ -1,11 +1,13 @@
-"""The one place where findings become a verdict."""
+"""The one place where findings, errors and the target's word become a verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Fact
 from policies.finding import Finding
 from reports.model import Verdict
@@ -36,6 +38,15 @@ def decide(findings: Sequence[Finding], facts: Iterable[Fact], not_before: datet
     if not findings:
         return Decision(Verdict.not_evaluated, Cause.EMPTY)
     return Decision(Verdict.passed)
+
+
+BROKE: Final = Decision(Verdict.error)
+"""The check itself broke: it says nothing of what it was to judge."""
+
+
+def decide_error(error: Unobservable) -> Decision:
+    """Judge one clause whose check could not see what it needs."""
+    return Decision(Verdict.not_evaluated, error.unseen.cause)
 
 
 def said_by_target(target: Target, requirement: str, clause: str) -> tuple[Decision, str] | None:

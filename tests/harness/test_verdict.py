@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from policies.finding import Finding
 from reports.model import Verdict
 from targets.model import Manual, NotApplicable, load_target
 
+ROOT = Path(__file__).parents[2]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH = Fact(START + timedelta(seconds=1))
 STALE = Fact(START - timedelta(seconds=1))
@@ -58,6 +60,12 @@ def test_a_pass_means_seen_in_this_run_and_holding(findings: list[Finding], ages
     held = bool(findings) and all(f.ok is True for f in findings) and all(age >= timedelta(0) for age in ages)
     assert (verdict is Verdict.passed) is held
     assert (verdict is Verdict.failed) is (BAD in findings)
+
+
+def test_nothing_else_decides() -> None:
+    sources = [file for room in ("harness", "reports", "fixtures") for file in (ROOT / room).glob("*.py")]
+    deciding = {file.name for file in sources if "Decision(" in file.read_text()}
+    assert deciding == {"verdict.py"}
 
 
 LAB = load_target("lab")
