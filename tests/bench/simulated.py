@@ -1,40 +1,54 @@
-"""An API server of the lab's own binaries, alone on loopback, whose nodes and pods KWOK simulates.
+"""Nodes and pods that KWOK simulates on the lab's own API servers, beside the lab's own six.
 
-Not the lab's: there, each real agent would take part in 200 nodes that do not exist (three more pods a node from
-DaemonSets that tolerate everything, against the quota of kube-system; six policy engines and the metrics that watch
-every pod), and every namespace deleted costs the controller manager some eighty requests. Here it is gone with its
-folder. It needs neither the lab nor root.
+What would take part in nodes that do not exist is kept from it first: DaemonSets stay on the real nodes, and those that
+follow every pod within a memory limit meant for forty are set aside. Deleting a namespace costs the controller manager
+some eighty requests, so 500 are not deleted: the lab is taken down and brought up again, which takes a minute.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
-from bootstrap.lab.build import Artifacts, build
-from fixtures.kubernetes import Api
+from bootstrap.lab import cluster
+from bootstrap.lab.build import build
+from bootstrap.lab.layout import KUBECONFIG, NAME
+from bootstrap.lab.progress import Progress
+from fixtures.kubernetes import Api, KubeconfigError
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, WaitTimeout, wait_until
 from tests.bench.measured import BenchError
 
-CONTEXT = "finbot-bench"
 STAGES = Path(__file__).with_name("stages.yaml")
-READY_TIMEOUT_S = 120.0
+LABEL = "type"
+SIMULATED = "kwok"
 END_TIMEOUT_S = 20.0
+ASIDE_TIMEOUT_S = 120.0
+
+NOT_SIMULATED = {"matchExpressions": [{"key": LABEL, "operator": "NotIn", "values": [SIMULATED]}]}
+AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [NOT_SIMULATED]}}}
+ON_REAL_NODES: dict[str, Any] = {
+    "spec": {
+        "updateStrategy": {"$retainKeys": ["type"], "type": "OnDelete"},
+        "template": {"spec": {"affinity": AFFINITY}},
+    }
+}
+NOWHERE: dict[str, Any] = {"spec": {"template": {"spec": {"nodeSelector": {LABEL: "set-aside"}}}}}
+ASIDE: dict[str, dict[str, Any]] = {
+    "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy": ON_REAL_NODES,
+    "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-flannel": ON_REAL_NODES,
+    "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-router": NOWHERE,
+    "/apis/apps/v1/namespaces/kube-system/deployments/kube-state-metrics": {"spec": {"replicas": 0}},
+}
 
 
 @dataclass(frozen=True)
 class Program:
-    """One of the three, started."""
+    """KWOK's controller, started."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -42,143 +56,108 @@ class Program:
     def check(self) -> None:
         """Raises `BenchError` with its last words where it has ended by itself."""
         if self.process.poll() is not None:
-            raise BenchError(f"it ended by itself: {self.last_words()}")
-
-    def last_words(self) -> str:
-        """The end of its log."""
-        return " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
+            words = " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
+            raise BenchError(f"KWOK ended by itself: {words}")
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """The running server."""
+    """The lab with KWOK beside it."""
 
-    kubeconfig: Path
     api: Api
     """As its administrator."""
     kwok: Program
+    own_nodes: int
+    own_pods: int
+    """What the lab itself holds, simulated ones not counted."""
 
 
 @contextmanager
 def simulated(folder: Path, say: Callable[[str], None]) -> Iterator[Simulated]:
-    """etcd, API server and the KWOK controller, with all they write in ``folder``; ended on the way out.
+    """The running lab made ready for simulated nodes, and KWOK's controller; a fresh lab stands there afterwards.
 
-    Raises `BenchError` where one of them does not come up.
+    Raises `BenchError` where there is no lab, or it does not get ready.
     """
-    programs = build(["etcd", "kube-apiserver", "kwok"], say)
-    store, peers, port = _free_ports(3)
-    token = secrets.token_hex(16)
-    (folder / "tokens.csv").write_text(f"{token},administrator,administrator,system:masters\n")
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    (folder / "accounts.key").write_bytes(key)
-    kubeconfig = folder / "kubeconfig"
-    server = f"https://127.0.0.1:{port}"
-    with ExitStack() as running:
-        start = _starter(programs, folder, running)
-        certificate = folder / "apiserver.crt"
-        start(
-            "etcd",
-            f"--data-dir={folder / 'etcd'}",
-            f"--listen-client-urls=http://127.0.0.1:{store}",
-            f"--advertise-client-urls=http://127.0.0.1:{store}",
-            f"--listen-peer-urls=http://127.0.0.1:{peers}",
-            "--unsafe-no-fsync",  # nothing here has to survive, and no read waits for the disk
-            "--quota-backend-bytes=2147483648",
-        )
-        server_process = start(
-            "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{store}",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={port}",
-            f"--cert-dir={folder}",
-            f"--token-auth-file={folder / 'tokens.csv'}",
-            "--authorization-mode=RBAC",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={folder / 'accounts.key'}",
-            f"--service-account-signing-key-file={folder / 'accounts.key'}",
-        )
-        _await(certificate.exists, "the API server's certificate", server_process)
-        kubeconfig.write_text(_kubeconfig(server, certificate, token))
-        api = Api.from_kubeconfig(kubeconfig, CONTEXT)
-        _await(lambda: _ready(api), f"the API server {server}", server_process)
-        kwok = start(
-            "kwok",
-            f"--kubeconfig={kubeconfig}",
-            f"--config={STAGES}",
-            "--manage-all-nodes=true",
-            "--node-ip=127.0.0.1",
-            "--node-lease-duration-seconds=40",
-            "--v=WARN",
-        )
-        yield Simulated(kubeconfig, api, kwok)
+    if not KUBECONFIG.exists():
+        raise BenchError("there is no lab on this machine; `verify lab up` makes one")
+    program = build(["kwok"], say).binary("kwok")
+    try:
+        api = Api.from_kubeconfig(KUBECONFIG, NAME)
+        own_nodes = count(api, "nodes")
+    except (KubeconfigError, Unobservable) as error:
+        raise BenchError(f"the lab does not answer: {error}") from error
+    try:
+        own_pods = _set_aside(api)
+        with _kwok(program, folder) as kwok:
+            yield Simulated(api, kwok, own_nodes, own_pods)
+    finally:
+        say("the lab is full of what was simulated: taking it down and up")
+        cluster.down(Progress())
+        cluster.up(Progress())
 
 
-def _starter(programs: Artifacts, folder: Path, running: ExitStack) -> Callable[..., Program]:
-    def start(name: str, *arguments: str) -> Program:
-        log = folder / f"{name}.log"
+def count(api: Api, resource: str) -> int:
+    """How many objects of a core resource there are."""
+    listed = api.get_json(f"/api/v1/{resource}", resource, params={"limit": "1"})
+    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
+
+
+def _set_aside(api: Api) -> int:
+    """Patch what must not take part; returns how many pods are left once all that were set aside are gone."""
+    for path, patch in ASIDE.items():
+        answer = api.request("PATCH", path, patch, content_type="application/strategic-merge-patch+json")
+        if not answer.ok:
+            raise BenchError(
+                f"the lab refused to set {path.rpartition('/')[2]} aside: HTTP {answer.status} {answer.message}"
+            )
+
+    def gone() -> int:
+        for path, patch in ASIDE.items():
+            status = api.get_json(path, path)["status"]
+            there = status.get("currentNumberScheduled", status.get("replicas", 0))
+            if patch is not ON_REAL_NODES and there:
+                raise NotYet(f"{there} pods of {path.rpartition('/')[2]} are still there")
+        ending = [
+            pod["metadata"]["name"]
+            for pod in api.get_json("/api/v1/pods", "pods")["items"]
+            if "deletionTimestamp" in pod["metadata"]
+        ]
+        if ending:
+            raise NotYet(f"{', '.join(ending)} still ending")
+        return count(api, "pods")
+
+    try:
+        return wait_until(gone, ASIDE_TIMEOUT_S, "what follows every pod to be set aside", interval_s=1.0)
+    except WaitTimeout as error:
+        raise BenchError(str(error)) from error
+
+
+@contextmanager
+def _kwok(program: Path, folder: Path) -> Iterator[Program]:
+    log = folder / "kwok.log"
+    with log.open("wb") as written:
         process = subprocess.Popen(
             # So that it ends with us, even where we are killed.
-            ["setpriv", "--pdeathsig", "KILL", str(programs.binary(name)), *arguments],
+            [
+                *("setpriv", "--pdeathsig", "KILL", str(program)),
+                f"--kubeconfig={KUBECONFIG}",
+                f"--config={STAGES}",
+                "--manage-all-nodes=false",
+                f"--manage-nodes-with-label-selector={LABEL}={SIMULATED}",
+                "--node-ip=127.0.0.1",
+                "--node-lease-duration-seconds=40",
+                "--v=WARN",
+            ],
             stdin=subprocess.DEVNULL,
-            stdout=running.enter_context(log.open("wb")),
+            stdout=written,
             stderr=subprocess.STDOUT,
         )
-        running.callback(_end, process)
-        return Program(process, log)
-
-    return start
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _await(condition: Callable[[], bool], what: str, program: Program) -> None:
-    def met() -> bool:
-        program.check()
-        return condition()
-
-    try:
-        wait_until(met, READY_TIMEOUT_S, what)
-    except WaitTimeout as error:
-        raise BenchError(f"{error}. The end of {program.log.name}: {program.last_words()}") from error
-
-
-def _ready(api: Api) -> bool:
-    try:
-        answer = api.request("GET", "/readyz")
-    except Unobservable as error:
-        raise NotYet(str(error)) from error
-    if not answer.ok:
-        raise NotYet(f"HTTP {answer.status}: {answer.message}")
-    return True
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that nothing listens on now."""
-    with ExitStack() as open_ones:
-        sockets = [open_ones.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _kubeconfig(server: str, certificate: Path, token: str) -> str:
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": CONTEXT, "cluster": {"server": server, "certificate-authority": str(certificate)}}],
-            "users": [{"name": CONTEXT, "user": {"token": token}}],
-            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
-            "current-context": CONTEXT,
-        }
-    )
+        try:
+            yield Program(process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

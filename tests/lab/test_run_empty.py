@@ -13,7 +13,8 @@ import yaml
 
 from bootstrap.lab.layout import BIN, BOOTSTRAP
 from reports.model import Verdict
-from tests.bench.simulated import CONTEXT, simulated
+from targets.model import load_target
+from tests.lab.alone import CONTEXT, alone
 from tests.lab.product import ROOT, Clause, verify
 from tests.violations.lab import Lab
 
@@ -21,6 +22,7 @@ IDENTITIES: Final = (
     "10-namespaces/verify-system.yaml",
     "30-rbac/identities.lab.yaml",
 )
+ENVIRONMENTS: Final = load_target("lab").namespaces.environments
 
 # An API server binds roles by itself, and whoever they bind was looked at. The account of 1.4's last clause, looked for
 # in each namespace, does not exist, so that it holds nothing.
@@ -37,13 +39,14 @@ TRUE_OF_ANY_API_SERVER: Final[set[Clause]] = {
 def empty(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     """A target whose cluster is a bare API server; its nodes would be reached as the lab's are."""
     del lab  # its binaries are used
-    with simulated(tmp_path, lambda _: None) as cluster:
+    with alone(tmp_path, lambda _: None) as cluster:
         for file in IDENTITIES:
             objects = yaml.safe_load_all((BOOTSTRAP / "layers" / file).read_text())
             # There are no environments here, so that nothing can be granted in them.
-            manifest = yaml.safe_dump_all(o for o in objects if o["metadata"].get("namespace") not in environments)
+            manifest = yaml.safe_dump_all(o for o in objects if o["metadata"].get("namespace") not in ENVIRONMENTS)
             command = [str(BIN / "kubectl"), "--kubeconfig", str(cluster.kubeconfig), "apply", "-f", "-"]
             subprocess.run(command, check=True, capture_output=True, input=manifest.encode())
+        target = yaml.safe_load((ROOT / "targets/lab.yaml").read_text())
         target["cluster"] = {"kubeconfig": str(cluster.kubeconfig), "context": CONTEXT}
         target["control_plane"] = {}
         (tmp_path / "empty.yaml").write_text(yaml.safe_dump(target))
