@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -179,6 +179,11 @@ class BlastRadius(Strict):
     minutes: float = Field(default=2, gt=0, le=60)
 
 
+def _zone(name: str) -> tzinfo:
+    """A time zone by its IANA name; UTC also on a machine without a time zone database."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
 class Window(Strict):
     """When faults may be injected: on these days between two times of day, past midnight where ``to`` is not later."""
 
@@ -190,14 +195,14 @@ class Window(Strict):
     @model_validator(mode="after")
     def _timezone_is_known(self) -> Self:
         try:
-            ZoneInfo(self.timezone)
+            _zone(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise mistake(("timezone",), f'there is no time zone "{self.timezone}".') from error
         return self
 
     def around(self, at: datetime) -> tuple[datetime, datetime]:
         """When it opens and closes: the time that holds ``at``, or else the next one. UTC, as ``at`` must be."""
-        zone = ZoneInfo(self.timezone)
+        zone = _zone(self.timezone)
         today = at.astimezone(zone).date()
         opens, closes = time.fromisoformat(self.opens), time.fromisoformat(self.closes)
         for number in range(-1, len(DAYS) + 1):
