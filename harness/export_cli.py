@@ -24,7 +24,9 @@ app = typer.Typer(no_args_is_help=True, help="A run in the formats of other tool
 RunArgument = Annotated[str, typer.Argument(help="A run's id, or its folder; `latest` is the newest.")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
 WaiversOption = Annotated[Path | None, typer.Option("--waivers", help="Default: policies/waivers.yaml.")]
-ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="Whose terms waivers have to keep.")]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", "-p", help="Whose terms waivers have to keep; default: the run's own.")
+]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="A file; without it, to the terminal.")]
 
 
@@ -43,7 +45,7 @@ def oscal(
     output: OutputOption = None,
     runs: RunsOption = RUNS,
     waivers: WaiversOption = None,
-    profile: ProfileOption = "nightly",
+    profile: ProfileOption = None,
 ) -> None:
     """OSCAL assessment results, for the tools of auditors. The same run always gives the same bytes.
 
@@ -69,7 +71,7 @@ def openreports(
     output: OutputOption = None,
     runs: RunsOption = RUNS,
     waivers: WaiversOption = None,
-    profile: ProfileOption = "nightly",
+    profile: ProfileOption = None,
 ) -> None:
     """OpenReports: a ClusterReport for each of the ten groups, as YAML, or written to the cluster with --apply.
 
@@ -111,19 +113,21 @@ def _apply(reports: Sequence[Mapping[str, Any]], named: str, record: RunRecord) 
     typer.echo(f"written: {len(reports)} ClusterReports; see them with kubectl get clusterreports", err=True)
 
 
-def _read(run: str, runs: Path, waivers: Path | None, profile: str) -> _Exported:
+def _read(run: str, runs: Path, waivers: Path | None, profile: str | None) -> _Exported:
     """A run with the waivers as they lay over it on the day on which it ended."""
     from policies.catalogue import load_catalogue
     from policies.profiles import load_profile
     from policies.waivers import WAIVERS, load_waivers
     from reports.runs import StoredRun
     from reports.store import RunStore
+    from reports.waived import EVERYDAY
     from reports.waiving import over_run
 
     catalogue = load_catalogue()
-    terms = load_profile(profile, catalogue).waivers
     accepted = load_waivers(catalogue, waivers or WAIVERS).waivers
     record = RunStore.open(runs / run if (runs / run).is_dir() else Path(run)).read()
+    own = record.manifest.profile if record.manifest is not None else ""
+    terms = load_profile(profile or own or EVERYDAY, catalogue).waivers
     day = (record.ended or StoredRun(record, "").started).date()
     overlay = over_run(record, accepted, terms=terms, catalogue=catalogue, today=day)
     return _Exported(record, catalogue, overlay)

@@ -18,6 +18,7 @@ from policies.finding import Finding
 from reports.model import Verdict
 from reports.store import RunStore
 from tests.reports.example import make_run
+from tests.reports.gate_runs import a_waiver
 from tests.unit.small_server import Asked, SmallServer, serving, status
 
 WITHIN_S: Final = 2.0
@@ -114,6 +115,23 @@ def test_a_wrong_call_ends_with_a_sentence(store: RunStore, arguments: list[str]
     result = verify("export", *(str(store.path) if a == "RUN" else a for a in arguments))
     assert result.exit_code == 4
     assert sentence in result.stderr
+
+
+def test_waivers_keep_the_terms_of_a_profile(store: RunStore, tmp_path: Path) -> None:
+    file = tmp_path / "waivers.yaml"
+    three_weeks = a_waiver(
+        clause="secrets-read", subject="Group/system:authenticated", issued="2026-11-20", expires="2026-12-11"
+    )
+    file.write_text(yaml.safe_dump({"waivers": [three_weeks.model_dump(exclude_none=True)]}))
+
+    def accepted(*options: str) -> int:
+        said = verify("export", "oscal", str(store.path), "--waivers", str(file), *options)
+        assert said.exit_code == 0, said.stderr
+        risks = msgspec.json.decode(said.stdout)["assessment-results"]["results"][0]["risks"]
+        return sum(risk["status"] == "deviation-approved" for risk in risks)
+
+    assert accepted() == 1  # nightly, for the run names no profile
+    assert accepted("--profile", "golive") == 0
 
 
 def test_a_run_of_ten_thousand_subjects_is_exported_in_time(store: RunStore) -> None:
