@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what a command does not need is not loaded for it
     from rich.console import RenderableType
 
     from reports.model import RunRecord
-    from reports.runs import StoredRun, Verify
+    from reports.runs import StoredRun
 
 USAGE = 4
 RUNS = Path("out/runs")
@@ -49,12 +49,13 @@ def gate(
     Exit codes: 0 for GO and nothing else, 1 for NO-GO, 4 for a wrong call or file. A profile says what must hold and
     how old its evidence may be; waivers in policies/waivers.yaml cover breaches that were seen, for a time.
     """
+    from harness.gating import Question, ask
     from policies.catalogue import load_catalogue
     from policies.profiles import known_profiles, load_profile
     from policies.waivers import WAIVERS, load_waivers
-    from reports import gate as gates
     from reports.gate_screen import gate_screen
-    from reports.runs import gaps, stored_runs, verified
+    from reports.runs import stored_runs
+    from reports.signing import load_public_key
 
     with wrong_calls():
         if profile is None:
@@ -66,22 +67,11 @@ def gate(
             raise _CallError(
                 f"{profile} counts signed evidence alone; say whose signature is trusted with --public-key."
             )
-        keys, verify = _verifier(public_key or [])
+        keys = [load_public_key(file) for file in public_key or []]
         now = datetime.now(UTC) if as_of is None else _time(as_of)
         stored = [run for run in stored_runs(runs) if as_of is None or run.started <= now]
-        name = _target(target, runs, stored)
-        since = now - gates.window(demanded)  # what is older does not count anyway
-        found = [verified(run, verify) if run.of(name) and run.started >= since else run for run in stored]
-        answer = gates.gate(
-            found,
-            profile=demanded,
-            catalogue=catalogue,
-            waivers=accepted,
-            target=name,
-            now=now,
-            gaps=gaps(runs, stored),
-            keys=keys,
-        )
+        question = Question(demanded, _target(target, runs, stored), now, accepted, keys)
+        answer = ask(question, runs, stored, catalogue)
     printed(answer, json, lambda: gate_screen(answer, catalogue, demanded))
     raise typer.Exit(answer.exit_code)
 
@@ -110,15 +100,17 @@ def history(
     json: JsonOption = False,
 ) -> None:
     """The trend: each requirement's verdict in each of the last runs of a target."""
+    from harness.gating import verifier
     from policies.catalogue import load_catalogue
     from reports import history as histories
     from reports.runs import stored_runs, verified
+    from reports.signing import load_public_key
 
     with wrong_calls():
         catalogue = load_catalogue()
         stored = stored_runs(runs)
         name = _target(target, runs, stored)
-        _, verify = _verifier(public_key or [])
+        verify = verifier([load_public_key(file) for file in public_key or []])
         mine = [run for run in stored if run.of(name)]
         found = histories.history([verified(run, verify) for run in mine[-last:]], catalogue, name, len(mine) - last)
     printed(found, json, lambda: histories.history_screen(found, catalogue))
@@ -156,21 +148,6 @@ def _target(named: str | None, runs: Path, stored: Iterable[StoredRun]) -> str:
         has = f"holds runs of {', '.join(there)}" if there else "holds no finished run"
         raise _CallError(f"{runs} {has}; say which deployment with --target.")
     return there[0]
-
-
-def _verifier(files: Iterable[Path]) -> tuple[tuple[str, ...], Verify]:
-    """The fingerprints of the keys, and what asks whether a run is what it wrote. Raises SigningError."""
-    from harness.verdict import decide
-    from reports.evidence import check
-    from reports.signing import load_public_key
-
-    keys = [load_public_key(file) for file in files]
-
-    def verify(folder: Path) -> str:
-        (run,) = check(folder, keys, decide).runs
-        return "" if not run.problems else str(run.problems[0])
-
-    return tuple(key.id for key in keys), verify
 
 
 def _time(text: str) -> datetime:

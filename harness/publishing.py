@@ -9,13 +9,19 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
+from harness.gating import Question, ask
 from harness.run import Run
 from policies.catalogue import Catalogue
+from policies.documents import DocumentError
+from policies.profiles import load_profile
+from policies.waivers import load_waivers
+from reports.gate import Answer
 from reports.model import Beginning, Emulated, Manifest, RunRecord, RunSummary
 from reports.overview import exit_code
 from reports.provenance import code, commit, versions
+from reports.runs import stored_runs
 from reports.signing import MAKE_ONE
-from reports.store import PAGE
+from reports.store import PAGE, StoreError
 from targets.model import Target
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +73,25 @@ def publish(run: Run, summary: RunSummary) -> None:
         render(record, run.catalogue, run.store.path / PAGE)
 
     run.store.finish(summary, draw, run.key, "" if run.key else f"no key was named; {MAKE_ONE}")
-    show(run.store.read(), run.catalogue)
+    show(run.store.read(), run.catalogue, answer=_gate(run))
+
+
+def _gate(run: Run) -> Answer | str:
+    """What the gate of the run's profile says now, from this run and those before it; else why it was not asked."""
+    if not run.choice.profile:
+        return ""
+    root = run.store.path.parent
+    try:
+        profile = load_profile(run.choice.profile, run.catalogue)
+        if profile.signed and run.key is None:
+            return f"{profile.profile} counts signed evidence alone: run with --key"
+        # Whoever signs here trusts that key here; `verify gate` asks with the keys that its caller trusts.
+        keys = [run.key.public] if run.key is not None else []
+        waivers = load_waivers(run.catalogue)
+        question = Question(profile, run.target.name, datetime.now(UTC), waivers, keys if profile.signed else ())
+        return ask(question, root, stored_runs(root), run.catalogue)
+    except (DocumentError, StoreError) as error:
+        return f"not asked: {error}"
 
 
 def _summary(run: Run, code: int) -> RunSummary:
