@@ -49,7 +49,6 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass
 def not_permitted(target: Target, typed_out: bool) -> Unseen | None:
     """Why nothing may be broken in this target, whatever its state. ``typed_out`` is --disrupt."""
     what = "permission to disrupt"
@@ -62,6 +61,7 @@ def not_permitted(target: Target, typed_out: bool) -> Unseen | None:
     return None
 
 
+@dataclass
 class Run:
     """The state of a run that its parts share."""
 
