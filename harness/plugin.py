@@ -28,6 +28,7 @@ from harness.dry_run import rehearse
 from harness.injection import Injector, NotRestoredError
 from harness.interrupts import Interrupts
 from harness.journal import Journal
+from harness.keeping import authority_of, bucket_of
 from harness.lease import Lease
 from harness.needs import asked_by
 from harness.preflight import look
@@ -49,6 +50,7 @@ from reports.model import RunSummary, Verdict
 from reports.overview import EXIT_NOT_RESTORED
 from reports.signing import KEY_VARIABLE, SigningError, load_signing_key
 from reports.store import RunStore, StoreError
+from reports.timestamp import StampError
 from targets.model import Target, load_target
 
 MARKS = {
@@ -108,6 +110,7 @@ def pytest_configure(config: pytest.Config) -> None:
         api = operator(target)  # a wrong kubeconfig or context ends the run before anything was asked of any cluster
         named = config.option.key or target.evidence.key
         key = load_signing_key(named) if named else None
+        authority, _ = authority_of(target), bucket_of(target)
         redaction_key()  # one that cannot be used is told now
         known, resumed, out = begin(target, catalogue), Resumed(), Path(config.option.out)
         if config.option.resume:
@@ -126,6 +129,7 @@ def pytest_configure(config: pytest.Config) -> None:
         KubeconfigError,
         ResumeError,
         SigningError,
+        StampError,
         RedactionError,
         StoreError,
     ) as error:
@@ -133,7 +137,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.xmlpath = config.option.xmlpath or str(store.path / "junit.xml")
     config.option.allure_report_dir = config.option.allure_report_dir or str(store.path / "allure-results")
     restore = restore_command(config.option.target, config.option.out)
-    run = Run(target, api, catalogue, store, choice, _speaker(config), restore, known, key, resumed=resumed)
+    run = Run(target, api, catalogue, store, choice, _speaker(config), restore, known, key, authority, resumed)
     run.dry = config.option.dry_run
     config.pluginmanager.register(RunPlugin(config, run), "verify-run")
 
@@ -177,6 +181,7 @@ class RunPlugin:
         self.now: Outcome | None = None
         self.phase = ""
         self.summary: RunSummary | None = None
+        self.session: pytest.Session | None = None
         self.interrupts = Interrupts()
         self.until_the_end = contextlib.ExitStack()
         self.rehearsed: dict[str, Unseen | None] = {}
@@ -349,6 +354,7 @@ class RunPlugin:
             injector.lease.release()
         self.summary = conclude(run, int(exitstatus))
         session.exitstatus = self.summary.exit_code
+        self.session = session
 
     def _prove_restoration(self, *, injected: bool) -> None:
         """After a fault inspect again; after probes only look for what they made."""
@@ -378,8 +384,8 @@ class RunPlugin:
 
     def pytest_unconfigure(self) -> None:
         """Last, when JUnit and Allure have written: the manifest, the page, the screen."""
-        if self.summary is not None:
-            publish(self.run, self.summary)
+        if self.summary is not None and self.session is not None:
+            self.session.exitstatus = publish(self.run, self.summary)
         self.until_the_end.close()
 
     # --- the two identities, and what breaks things

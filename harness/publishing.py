@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec.structs import asdict
+from rich.console import Console
 
 from harness.gating import Question, ask
+from harness.keeping import keep
 from harness.run import Run
 from policies.catalogue import Catalogue
 from policies.documents import DocumentError
 from policies.profiles import load_profile
 from policies.waivers import load_waivers
+from reports.bucket import Kept
 from reports.gate import Answer
 from reports.model import Beginning, Emulated, Manifest, RunRecord, RunSummary
 from reports.overview import exit_code
@@ -25,6 +29,7 @@ from reports.store import PAGE, StoreError
 from targets.model import Target
 
 ROOT = Path(__file__).resolve().parent.parent
+NOT_KEPT = 10
 PYTEST_OWN = {2, 3, 4}  # interrupted, internal error, usage: nothing that was judged says more than these
 
 
@@ -64,16 +69,35 @@ def conclude(run: Run, pytest_code: int) -> RunSummary:
     return _summary(run, code)
 
 
-def publish(run: Run, summary: RunSummary) -> None:
-    """Draw the page, close the evidence with it in, sign; then show the screen."""
+def publish(run: Run, summary: RunSummary) -> int:
+    """Draw the page, close the evidence with it in, sign, push; then show the screen. Returns the exit code.
+
+    That is the run's own, but 10 instead of 0 where the evidence did not reach the store that the target names: what
+    was to be proved later is not proved, and the manifest, which is signed before, cannot say it.
+    """
     from reports.html import render
     from reports.terminal import show
 
     def draw(record: RunRecord) -> None:
         render(record, run.catalogue, run.store.path / PAGE)
 
-    run.store.finish(summary, draw, run.key, "" if run.key else f"no key was named; {MAKE_ONE}")
+    began = time.monotonic()
+    run.store.finish(summary, draw, run.key, "" if run.key else f"no key was named; {MAKE_ONE}", run.authority)
+    closed = time.monotonic()
+    kept = keep(run.target, run.store.path)
+    pushed = time.monotonic()
     show(run.store.read(), run.catalogue, answer=_gate(run))
+    spent = run.store.spent_s + time.monotonic() - began
+    whole = (datetime.now(UTC) - summary.started).total_seconds()
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if isinstance(kept, Kept):
+        also = f", with {len(kept.runs) - 1} earlier runs" if len(kept.runs) > 1 else ""
+        took = f"{kept.objects} objects in {pushed - closed:.1f} s"
+        console.print(f"kept   {kept.url}{also}, locked until {kept.until:%Y-%m-%d} ({took})")
+    elif kept:
+        console.print(f"kept   only in {run.store.path}: {kept} Then: verify evidence push {run.store.path}")
+    console.print(f"cost   evidence and reports took {spent:.1f} s of {whole:.1f} s ({100 * spent / whole:.1f} %)")
+    return NOT_KEPT if summary.exit_code == 0 and isinstance(kept, str) and kept else summary.exit_code
 
 
 def _gate(run: Run) -> Answer | str:

@@ -22,6 +22,7 @@ from policies.limits import Limits
 from reports.model import Beginning, ClauseResult, Verdict
 from reports.signing import SigningKey
 from reports.store import RunStore
+from reports.timestamp import Authority
 from targets.model import Target
 
 
@@ -78,6 +79,8 @@ class Run:
     """What was known of it before it chose anything."""
     key: SigningKey | None = None
     """What signs the evidence; without it the run says that it is not signed."""
+    authority: Authority | None = None
+    """What stamps the signature with a time."""
     resumed: Resumed = field(default_factory=Resumed)
     """What it takes over of an earlier run that was interrupted."""
     preflight: Preflight | None = None

@@ -70,8 +70,12 @@ def next_link(root: Path, run: str) -> Link:
     return Link(last.link.number + 1, last.run, last.digest)
 
 
-def breaks(there: Mapping[str, Linked]) -> Iterator[Break]:
-    """Every place at which the chain of a folder is broken, in its order."""
+def breaks(there: Mapping[str, Linked], *, from_its_start: bool = True) -> Iterator[Break]:
+    """Every place at which the chain of a folder is broken, in its order.
+
+    ``from_its_start``: whether the first one has to be number 1; a store that lets go of runs when their time is over
+    has not.
+    """
     chained = sorted((one for one in there.values() if one.link.number > 0), key=lambda one: one.link.number)
     followed: dict[str, str] = {}
     numbers = {one.link.number for one in chained}
@@ -86,6 +90,8 @@ def breaks(there: Mapping[str, Linked]) -> Iterator[Break]:
             if number != 1 or one.link.previous:
                 yield Break(one.run, name, f"its number is {number}, and it names no run that it follows")
         elif before is None:
+            if not from_its_start and number == min(numbers):
+                continue
             missing = f"the manifest of run {name}, number {number - 1}, is not there, and {one.run} follows it"
             first = number - 1
             while first > 1 and first - 1 not in numbers:

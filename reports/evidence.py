@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -28,15 +28,20 @@ from reports.provenance import changed_since
 from reports.rejudge import Decide, code_of, difference, limits_in_force, rule_named
 from reports.signing import PublicKey, Signature, SigningError
 from reports.store import (
+    LAST,
     LATEST,
     LINE_BY_LINE,
     RESULTS,
     SIGNATURE,
+    TIMESTAMP,
     RunStore,
     StoreError,
     UnknownFactError,
     whole_lines,
 )
+
+if TYPE_CHECKING:  # a client of authorities, which a run without a timestamp does not need
+    from reports.timestamp import Authorities
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 DECIDES: Final = ("harness/verdict.py", "reports/model.py")
@@ -55,7 +60,8 @@ class Problem:
     """File, line and clause, as far as they can be told: ``findings.jsonl line 7 (1.1 write-gap)``."""
     what: str
     altered: bool = True
-    """False where nothing shows that it was altered, but it could not be confirmed, as its rule changed since."""
+    """False where nothing shows that it was altered, but it could not be confirmed: its rule changed since, or it lies
+    where it is not locked as asked for."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
@@ -77,6 +83,8 @@ class Checked:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     """What a reader has to know although nothing is wrong."""
+    stamped: datetime | None = None
+    """When a trusted authority saw the signature. UTC; None where there is no such timestamp."""
 
     @property
     def altered(self) -> bool:
@@ -108,35 +116,45 @@ def is_run(path: Path) -> bool:
     return path.is_dir() and any((path / name).exists() for name in (MANIFEST, SIGNATURE, RESULTS, "facts"))
 
 
-def check(path: Path, keys: Sequence[PublicKey], decide: Decide, checkout: Path = CHECKOUT) -> CheckedStore:
+def check(
+    path: Path,
+    keys: Sequence[PublicKey],
+    decide: Decide,
+    checkout: Path = CHECKOUT,
+    *,
+    authorities: Authorities | None = None,
+    from_its_start: bool = True,
+) -> CheckedStore:
     """Check a run by its folder, or every run of a folder and that none was taken out.
 
     ``keys`` are those whose signature is trusted; where there are any, a run that is not signed by one of them is not
-    believed. ``checkout`` is asked by which commit a rule changed. Raises StoreError where there is no run, or where a
-    file cannot be read.
+    believed. The same holds for ``authorities`` and timestamps. ``checkout`` is asked by which commit a rule changed.
+    ``from_its_start``: see ``reports.chain.breaks``. Raises StoreError where there is no run, or where a file cannot
+    be read.
     """
     folder = path.resolve()
     try:
         if is_run(folder):
             there = links(folder.parent)
-            one = _Check(RunStore(folder), keys, decide, checkout).run()
-            return CheckedStore((one,), tuple(_chain_of(folder.name, there)))
+            one = _Check(RunStore(folder), keys, decide, checkout, authorities).run()
+            return CheckedStore((one,), tuple(_chain_of(folder.name, there, from_its_start)))
         runs = [each for each in sorted(folder.iterdir()) if not each.is_symlink() and is_run(each)]
         if not runs:
             raise StoreError(f"{path} holds no run. Name the folder of a run, or the folder of runs that --out named.")
-        chain = [Problem(f"chain at run {broken.run}", broken.what) for broken in breaks(links(folder))]
+        broken = breaks(links(folder), from_its_start=from_its_start)
+        chain = [Problem(f"chain at run {each.run}", each.what) for each in broken]
         latest = folder / LATEST
         if latest.is_symlink() and not latest.exists():
             chain.append(Problem(LATEST, f"it points at run {latest.readlink()}, which is not there"))
-        checked = tuple(_Check(RunStore(each), keys, decide, checkout).run() for each in runs)
+        checked = tuple(_Check(RunStore(each), keys, decide, checkout, authorities).run() for each in runs)
         return CheckedStore(checked, tuple(chain))
     except OSError as error:
         raise StoreError(f"cannot read {error.filename or path}: {error.strerror or error}.") from error
 
 
-def _chain_of(run: str, there: Mapping[str, Linked]) -> Iterator[Problem]:
+def _chain_of(run: str, there: Mapping[str, Linked], from_its_start: bool) -> Iterator[Problem]:
     """What is wrong between a run and its neighbours; a run that was copied away from them says nothing of them."""
-    for broken in breaks(there):
+    for broken in breaks(there, from_its_start=from_its_start):
         if run == broken.after or (run == broken.run and len(there) > 1):
             yield Problem(f"chain at run {broken.run}", broken.what)
 
@@ -147,12 +165,14 @@ class _Check:
     keys: Sequence[PublicKey]
     decide: Decide
     checkout: Path
+    authorities: Authorities | None = None
     manifest: Manifest | None = None
     known: Beginning | None = None
     """What the run was meant to be: its manifest, or what it wrote at its beginning where it was killed."""
     written: bytes | None = None
     """``manifest.json`` as it lies there."""
     signed_by: str = ""
+    stamped: datetime | None = None
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Fact] = field(default_factory=dict)
@@ -165,6 +185,7 @@ class _Check:
     def run(self) -> Checked:
         self.read_manifest()
         self.check_signature()
+        self.check_timestamp()
         self.read_results()
         there = self.check_files()
         for place, result in self.results:
@@ -178,6 +199,7 @@ class _Check:
             again=self.again,
             problems=tuple(dict.fromkeys(self.problems)),
             notes=tuple(self.notes),
+            stamped=self.stamped,
         )
 
     def wrong(self, place: str, what: str) -> None:
@@ -274,6 +296,38 @@ class _Check:
         else:
             self.notes.append(f"{why}; whoever can write here could have changed all of it")
 
+    def check_timestamp(self) -> None:
+        """The authority's word on when the signature was there."""
+        named = self.manifest.authority if self.manifest is not None else ""
+        try:
+            raw = (self.store.path / TIMESTAMP).read_bytes()
+        except FileNotFoundError:
+            why = self.manifest.unstamped if self.manifest is not None else ""
+            if named:
+                self.wrong(TIMESTAMP, f"it is not there, although the manifest names the authority {named}")
+            elif self.authorities is not None and self.manifest is not None:
+                self.wrong(MANIFEST, f"it has no timestamp: {why or 'no authority was asked'}")
+            elif why:
+                self.notes.append(f"no timestamp: {why}")
+            return
+        from reports.timestamp import StampError, read, verify
+
+        if not named:
+            self.wrong(TIMESTAMP, "the run did not write it: the manifest names no authority")
+            return
+        try:
+            signature = (self.store.path / SIGNATURE).read_bytes()
+            if self.authorities is None:
+                at = read(raw, signature)
+                said = f"it says it was stamped by {named} on {at:%Y-%m-%d %H:%M:%S} UTC"
+                self.notes.append(f"{said}; name the authority's certificate with --timestamp-ca to see")
+            else:
+                self.stamped = verify(raw, signature, self.authorities)
+        except FileNotFoundError:
+            self.wrong(TIMESTAMP, "it is of a signature that is not there")
+        except StampError as error:
+            self.wrong(TIMESTAMP, str(error))
+
     # --- the files
 
     def check_files(self) -> int:
@@ -297,7 +351,7 @@ class _Check:
         return len(there)
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """Path and SHA-256 of every file, without the manifest and its signature."""
+        """Path and SHA-256 of every file, without those that come after them all."""
         for folder, folders, names in os.walk(self.store.path):
             folders.sort()
             for entry in sorted([*names, *(f for f in folders if Path(folder, f).is_symlink())]):
@@ -305,7 +359,7 @@ class _Check:
                 name = file.relative_to(self.store.path).as_posix()
                 if not stat.S_ISREG(file.lstat().st_mode):
                     self.wrong(name, "it is no plain file, and a run writes nothing else")
-                elif name not in {MANIFEST, SIGNATURE}:
+                elif name not in LAST:
                     yield name, sha256(file.read_bytes()).hexdigest()
 
     def altered(self, name: str, place: str) -> None:

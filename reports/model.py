@@ -165,6 +165,10 @@ class Manifest(RunSummary, frozen=True, kw_only=True):
     """Fingerprint of the key that signs this manifest; empty where it is not signed."""
     unsigned: str = ""
     """Why it is not signed."""
+    authority: str = ""
+    """URL of the authority whose timestamp lies over the signature; empty where there is none."""
+    unstamped: str = ""
+    """Why there is no timestamp although the target names an authority."""
     files: dict[str, str] = {}
     """SHA-256 of every file of the run, by path in its folder, without the manifest itself and its signature."""
     lines: dict[str, tuple[str, ...]] = {}

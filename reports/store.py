@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import os
 import secrets
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -31,13 +32,18 @@ from reports.model import ClauseResult, Manifest, RunRecord, RunSummary
 
 if TYPE_CHECKING:  # cryptography, which a run without a key does not need
     from reports.signing import SigningKey
+    from reports.timestamp import Authority
 
 LATEST: Final = "latest"
 MANIFEST: Final = chain.MANIFEST
 SIGNATURE: Final = "manifest.dsse.json"
+TIMESTAMP: Final = "manifest.tsr"
+LAST: Final = (TIMESTAMP, SIGNATURE, MANIFEST)
+"""What is written after everything else, in this order, and is not in the manifest: that comes last."""
 RESULTS: Final = "findings.jsonl"
 JOURNAL: Final = "journal.jsonl"
 PAGE: Final = "report.html"
+NOTHING_TO_STAMP: Final = "it is not signed, and a timestamp is one of the signature."
 LINE_BY_LINE: Final = (RESULTS, JOURNAL)
 FACTS_PACKAGE: Final = "policies.facts."
 
@@ -71,6 +77,8 @@ class RunStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.spent_s = 0.0
+        """Seconds spent on writing down facts, results and journal; closing the run is not in it."""
 
     @property
     def run_id(self) -> str:
@@ -100,6 +108,7 @@ class RunStore:
 
     def record_fact(self, fact: Fact) -> str:
         """Keep an observation; returns its SHA-256, which is also its name. The same fact is kept once."""
+        began = time.monotonic()
         kind = type(fact)
         canonical = compact({"type": f"{kind.__module__}.{kind.__qualname__}", "fact": fact})
         digest = hashlib.sha256(canonical).hexdigest()
@@ -107,6 +116,7 @@ class RunStore:
         if not file.exists():
             # No time and no name inside, so that equal facts are equal files.
             write_whole({file: gzip.compress(canonical, mtime=0)})
+        self.spent_s += time.monotonic() - began
         return digest
 
     def append_result(self, result: ClauseResult) -> None:
@@ -123,25 +133,41 @@ class RunStore:
         draw: Callable[[RunRecord], object] | None = None,
         key: SigningKey | None = None,
         unsigned: str = "",
+        authority: Authority | None = None,
     ) -> Manifest:
-        """Close the run: draw its page, write the manifest with the digests of all files there are, and sign it.
+        """Close the run: draw its page, write the manifest with the digests of all files there are, sign and stamp it.
 
         ``draw`` draws the page into the folder; ``unsigned`` says why there is no key. Nothing of the run is written
-        after this. A key that does not sign leaves the run unsigned, and the manifest says why. Raises StoreError.
+        after this. A key that does not sign leaves the run unsigned, an authority that does not answer leaves it
+        without a timestamp, and the manifest says why. Raises StoreError.
         """
         with self._alone_at_the_end() as link:
             said = msgspec.structs.asdict(summary) | msgspec.structs.asdict(link)
-            base = Manifest(**said, unsigned=unsigned)
+            base = Manifest(**said, unsigned=unsigned, unstamped=NOTHING_TO_STAMP if authority else "")
             if key is not None:
                 from reports.signing import SigningError
+                from reports.timestamp import StampError
 
+                signed = msgspec.structs.replace(base, key=key.id, unsigned="", unstamped="")
                 try:
-                    return self._seal(msgspec.structs.replace(base, key=key.id, unsigned=""), draw, key)
+                    if authority is not None:
+                        try:
+                            stamped = msgspec.structs.replace(signed, authority=authority.url)
+                            return self._seal(stamped, draw, key, authority)
+                        except StampError as error:
+                            signed = msgspec.structs.replace(signed, unstamped=str(error))
+                    return self._seal(signed, draw, key)
                 except SigningError as error:
                     base = msgspec.structs.replace(base, unsigned=str(error))
-            return self._seal(base, draw, None)
+            return self._seal(base, draw)
 
-    def _seal(self, base: Manifest, draw: Callable[[RunRecord], object] | None, key: SigningKey | None) -> Manifest:
+    def _seal(
+        self,
+        base: Manifest,
+        draw: Callable[[RunRecord], object] | None,
+        key: SigningKey | None = None,
+        authority: Authority | None = None,
+    ) -> Manifest:
         record = self.read()
         try:
             if draw is not None:
@@ -153,7 +179,10 @@ class RunStore:
             if key is not None:
                 from reports.signing import sign, statement
 
-                last = {self.path / SIGNATURE: sign(statement(manifest, written, record.results), key), **last}
+                signature = sign(statement(manifest, written, record.results), key)
+                last = {self.path / SIGNATURE: signature, **last}
+                if authority is not None:
+                    last = {self.path / TIMESTAMP: authority.stamp(signature), **last}
             write_whole(last)
         return manifest
 
@@ -172,12 +201,12 @@ class RunStore:
                 os.close(folder)
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of every file by its path in the folder, without the manifest and its signature."""
+        """SHA-256 of every file by its path in the folder, without the manifest, its signature and its timestamp."""
         found: dict[str, str] = {}
         with _writing(self.path):
             for file in sorted(self.path.rglob("*")):
                 name = file.relative_to(self.path).as_posix()
-                if file.is_file() and name not in {MANIFEST, SIGNATURE}:
+                if file.is_file() and name not in LAST:
                     found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
         return found
 
@@ -190,11 +219,13 @@ class RunStore:
         return found
 
     def _append(self, name: str, value: object) -> None:
+        began = time.monotonic()
         file = self.path / name
         with _writing(file), file.open("ab") as out:
             out.write(compact(value) + b"\n")
             out.flush()
             os.fsync(out.fileno())
+        self.spent_s += time.monotonic() - began
 
     # --- reading
 

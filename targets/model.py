@@ -257,14 +257,46 @@ class Disrupt(Strict):
     backups: Backups = Backups()
 
 
+class Store(Strict):
+    """An S3 bucket with Object Lock: every run is kept there as well, where nobody can delete it before its time."""
+
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    prefix: Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)*$")] | None = Field(
+        default=None, description="Before the run's name. One prefix for each folder of runs, as these are one chain."
+    )
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")] | None = Field(
+        default=None, description="https://host[:port]; without it AWS."
+    )
+    region: Text | None = Field(default=None, description="Without it, what AWS's own settings say.")
+    retention_days: int = Field(ge=1, le=36500, description="How long nothing of a run can be deleted.")
+    mode: Literal["COMPLIANCE", "GOVERNANCE"] = Field(
+        default="COMPLIANCE", description="Nobody can shorten COMPLIANCE; GOVERNANCE some can, for trying things out."
+    )
+    credentials: Text | None = Field(
+        default=None,
+        description=f"A credentials file as AWS's tools have it. {_PATH_HELP} Without it and profile, wherever these "
+        "tools look: the environment, ~/.aws, the machine's role.",
+    )
+    profile: Text | None = Field(default=None, description="The profile in it; without it `default`.")
+
+
+class Timestamp(Strict):
+    """An RFC 3161 authority, whose word it is when a signature was there."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    ca: Text = Field(description=f"PEM file with the certificates that its timestamps hold against. {_PATH_HELP}")
+
+
 class Evidence(Strict):
-    """How what a run leaves is signed."""
+    """How what a run leaves is signed, stamped and kept."""
 
     key: Text | None = Field(
         default=None,
         description="What signs: a PEM file, env:NAME (PEM in a variable) or hv:NAME (a key of Vault's transit); "
         "--key and the variable VERIFY_KEY go before it. Without any, a run is not signed and says so.",
     )
+    timestamp: Timestamp | None = Field(default=None, description="Without it, signatures have no timestamp.")
+    store: Store | None = Field(default=None, description="Without it, a run is kept in the folder --out alone.")
 
 
 class Unchecked(Strict):

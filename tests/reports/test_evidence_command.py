@@ -78,7 +78,7 @@ def test_a_rule_that_may_have_changed_since_is_neither_well_nor_altered(root: Pa
     code, said = typed("evidence", "check", store.path)
     assert code == 10
     assert f"not confirmed {store.run_id}: " in said
-    assert "  changed  findings.jsonl line 1 (" in said
+    assert "  unsure   findings.jsonl line 1 (" in said
     assert "it was judged by commit ffffffffff, which is not in this checkout" in said
 
 
