@@ -1,9 +1,11 @@
-"""The trend over runs: the verdict of each requirement in each run of a target."""
+"""The trend over runs: verdicts of each requirement, how many clauses had each, and the numbers measured of limits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec import Struct
 from rich.console import Group, RenderableType
@@ -14,10 +16,13 @@ from rich.text import Text
 from policies.catalogue import Catalogue
 from reports.headline import duration
 from reports.markup import visible
+from reports.measured import measured
 from reports.model import Verdict
 from reports.overview import RequirementState, look, overview
 from reports.runs import StoredRun
 from reports.terminal import MARKS
+
+BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 class RequirementThen(Struct, frozen=True, kw_only=True):
@@ -28,6 +33,16 @@ class RequirementThen(Struct, frozen=True, kw_only=True):
     look: str
     passed: int
     applicable: int
+
+
+class Measure(Struct, frozen=True, kw_only=True):
+    """The number nearest to breaking a limit in one run, in the limit's unit, and the limit that was in force."""
+
+    requirement: str
+    limit: str
+    value: float
+    unit: str
+    in_force: str
 
 
 class RunThen(Struct, frozen=True, kw_only=True):
@@ -43,6 +58,7 @@ class RunThen(Struct, frozen=True, kw_only=True):
     """Those of which something was judged."""
     clauses: dict[str, int]
     """How many clauses had each verdict."""
+    measures: tuple[Measure, ...] = ()
 
 
 class History(Struct, frozen=True, kw_only=True):
@@ -79,6 +95,11 @@ def _then(run: StoredRun, catalogue: Catalogue) -> RunThen:
         doubt=run.doubt,
         requirements=tuple(_requirement(state) for state in states),
         clauses=counts,
+        measures=tuple(
+            Measure(requirement=result.requirement, limit=name, value=value, unit=limit.unit, in_force=limit.text())
+            for result in run.record.results
+            for name, (value, limit) in measured(result).items()
+        ),
     )
 
 
@@ -108,6 +129,7 @@ def _parts(found: History, catalogue: Catalogue) -> Iterator[RenderableType]:
     matrix.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for _ in found.runs:
         matrix.add_column(justify="right", no_wrap=True, min_width=2)
+    matrix.add_column(no_wrap=True)
     matrix.add_row("", "", *(Text(str(number), "bright_black") for number in range(1, len(found.runs) + 1)))
     shown: set[str] = set()
     for requirement in catalogue:
@@ -118,6 +140,13 @@ def _parts(found: History, catalogue: Catalogue) -> Iterator[RenderableType]:
         shown |= {one.look if one is not None else "not_selected" for one in then}
         marks = (Text(mark, colour) for mark, colour, _ in cells)
         matrix.add_row(Text(requirement.id), Text(requirement.title), *marks)
+    for title, rows in (("Clauses", _counted(found.runs)), ("Measured", _measured(found.runs))):
+        if rows:
+            matrix.add_row()
+            matrix.add_row("", Text(title, "bold"))
+        for row in rows:
+            bars = (Text(bar, row.colour) for bar in _bars(row.values))
+            matrix.add_row(Text(row.head), Text(row.title), *bars, Text(row.last, "bright_black"))
     yield matrix
     words = [f"{mark} {word}" for name, (mark, _, word) in MARKS.items() if name in shown]
     yield Text("   ".join(words), "bright_black")
@@ -130,6 +159,54 @@ def _parts(found: History, catalogue: Catalogue) -> Iterator[RenderableType]:
     yield Padding(table, (0, 0, 0, 0))
     if found.earlier:
         yield Text(f"and {found.earlier} before them; --last shows more", "bright_black")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of bars under the runs; None where a run has no such number."""
+
+    head: str
+    title: str
+    values: Sequence[float | None]
+    last: str
+    colour: str = ""
+
+
+def _counted(runs: Sequence[RunThen]) -> list[_Row]:
+    """How many clauses had each verdict in each run."""
+    rows = []
+    for verdict in Verdict:
+        values = [run.clauses.get(verdict.value, 0) for run in runs]
+        if any(values):
+            _, colour, word = MARKS[verdict.value]
+            rows.append(_Row("", word, values, str(values[-1]), colour))
+    return rows
+
+
+def _measured(runs: Sequence[RunThen]) -> list[_Row]:
+    """What was measured of each limit, as far as more than one run did."""
+    names = dict.fromkeys((one.requirement, one.limit) for run in runs for one in run.measures)
+    rows = []
+    for requirement, name in sorted(names, key=lambda n: tuple(map(int, n[0].split(".")))):
+        of = [next((m for m in run.measures if (m.requirement, m.limit) == (requirement, name)), None) for run in runs]
+        seen = [one for one in of if one is not None]
+        if len(seen) > 1:
+            values = [one.value if one is not None else None for one in of]
+            last = f"{seen[-1].value:g} {seen[-1].unit}"
+            rows.append(_Row(requirement, seen[-1].in_force, values, last))
+    return rows
+
+
+def _bars(values: Sequence[float | None]) -> Iterator[str]:
+    """A bar for each value, as high as it is to the highest; a dot for zero and a blank where there is none."""
+    highest = max((value for value in values if value is not None), default=0)
+    for value in values:
+        if value is None:
+            yield " "
+        elif value <= 0 or highest <= 0:
+            yield "."
+        else:
+            yield BARS[min(int(value / highest * len(BARS)), len(BARS) - 1)]
 
 
 def _took(run: RunThen) -> str:

@@ -8,24 +8,49 @@ from pathlib import Path
 import yaml
 from rich.console import Console, RenderableType
 
+from policies.finding import Finding
 from policies.profiles import Profile, load_profile
 from policies.waivers import Waivers
 from reports.diff import diff_screen, difference
 from reports.gate_screen import gate_screen
 from reports.history import history, history_screen
-from tests.reports.gate_runs import CATALOGUE, GOLIVE, LOOSENED, NIGHTLY, a_run, a_waiver, ask, broken, unseen
+from tests.reports.gate_runs import (
+    CATALOGUE,
+    GOLIVE,
+    LOOSENED,
+    LOOSENED_TEXT,
+    NIGHTLY,
+    a_run,
+    a_waiver,
+    ask,
+    broken,
+    unseen,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs/gate.md"
 BLOCK = re.compile(r"(<!-- (verify [^\n]*) -->\n```\n)(.*?)(```\n)", re.DOTALL)
 KEY = "5d41c0ffee5eed0ddba11deadbeefcafe0123456789abcdef0123456789abcdef"
 
 DEPLOYER = "ServiceAccount/ci/deployer"
+
+
+def a_gap(seconds: float, limit: str = "at most 30 s (api_write_gap)") -> tuple[Finding, ...]:
+    return (Finding("api endpoint", limit, f"writes stopped for {seconds:.2f} s, from 12.04 s on", True),)
+
+
 NIGHT_BEFORE = a_run(
-    34, {("1.4", "wildcards"): broken(DEPLOYER, "Group/developers")}, name="20261123-020000-51c0de", exit_code=1
+    34,
+    {("1.4", "wildcards"): broken(DEPLOYER, "Group/developers"), ("1.1", "write-gap"): a_gap(3.21)},
+    name="20261123-020000-51c0de",
+    exit_code=1,
 )
 NIGHT = a_run(
     10,
-    {("1.4", "wildcards"): broken(DEPLOYER), ("1.3", "mtu"): unseen("cni0 on w1")},
+    {
+        ("1.4", "wildcards"): broken(DEPLOYER),
+        ("1.3", "mtu"): unseen("cni0 on w1"),
+        ("1.1", "write-gap"): a_gap(9.84, LOOSENED_TEXT),
+    },
     name="20261124-020000-7a11ed",
     overrides=LOOSENED,
     exit_code=1,
