@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,12 +26,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
-from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error, UnsupportedLibraryError, VerificationError
-from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey, VaultSigner
 
 from reports.canonical import UNREADABLE, NotCanonicalError, pretty, read_pretty
 from reports.model import ClauseResult, Manifest, Verdict
+
+if TYPE_CHECKING:
+    # Loaded where a signature is made or read: they bring boto3 along, a quarter of a second that other runs save.
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import Key, Signer, SSlibKey
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://in-toto.io/attestation/test-result/v0.1"
@@ -39,7 +42,7 @@ PAYLOAD: Final = "application/vnd.in-toto+json"
 KEY_VARIABLE: Final = "VERIFY_KEY"
 """Environment variable that names the key where neither the command line nor the target does."""
 ENVIRONMENT: Final = "env:"
-VAULT: Final = f"{VaultSigner.SCHEME}:"
+VAULT: Final = "hv:"  # securesystemslib's own scheme for a key in Vault
 MAKE_ONE: Final = "make one with `verify keygen --out FILE` and name it with --key"
 
 _RESULTS: Final = {0: "PASSED", 10: "WARNED"}
@@ -90,6 +93,8 @@ class SigningKey:
 
 def public_key(key: PublicKeyTypes) -> SSlibKey:
     """The library's form of a key, under its fingerprint. Raises ValueError for a kind that it does not know."""
+    from securesystemslib.signer import SSlibKey
+
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return SSlibKey.from_crypto(key, keyid=sha256(der).hexdigest())
 
@@ -154,6 +159,8 @@ def generate(out: Path) -> Path:
 
 
 def _from_pem(pem: bytes, where: str) -> SigningKey:
+    from securesystemslib.signer import CryptoSigner
+
     try:
         key = load_pem_private_key(pem, password=None)
         return SigningKey(CryptoSigner(key, public_key(key.public_key())))
@@ -164,6 +171,8 @@ def _from_pem(pem: bytes, where: str) -> SigningKey:
 
 
 def _in_vault(name: str) -> SigningKey:
+    from securesystemslib.signer import VaultSigner
+
     try:
         uri, found = VaultSigner.import_(name)
         key = public_key(Ed25519PublicKey.from_public_bytes(bytes.fromhex(found.keyval["public"])))
@@ -205,6 +214,8 @@ def statement(manifest: Manifest, written: bytes, results: Sequence[ClauseResult
 
 def sign(said: dict[str, Any], key: SigningKey) -> bytes:
     """The signed envelope as a file. Raises SigningError where the key's keeper does not sign."""
+    from securesystemslib.dsse import Envelope
+
     envelope = Envelope(msgspec.json.encode(said, order="sorted"), PAYLOAD, {})
     try:
         envelope.sign(key.signer)
@@ -226,6 +237,8 @@ class Signature:
     @classmethod
     def read(cls, raw: bytes) -> Signature:
         """Raises NotCanonicalError where any byte is not as it is written here."""
+        from securesystemslib.dsse import Envelope
+
         said = read_pretty(raw)
         try:
             envelope = Envelope.from_dict(msgspec.json.decode(raw))  # which changes what it is given
