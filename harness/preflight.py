@@ -70,7 +70,7 @@ def look(
         say(f"preflight: what may be seen is not known: {error}")
     try:
         entries = Journal(found.scanner, target.identities.namespace).entries()
-        holder = Lease(found.scanner, target.identities.namespace, "").holder() if entries else None
+        holder = Lease(found.scanner, target.identities.namespace, "", say).holder() if entries else None
     except Unobservable as error:
         entries = ()  # a fault is not injected on this word: the injector reads the journal again, and refuses
         say(f"preflight: whether an earlier run left something broken is not known: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import textwrap
 from collections.abc import Callable, Iterator
@@ -336,11 +337,12 @@ def test_an_open_journal_stops_the_next_run(deployment: Deployment, *, alive: bo
         '{"id":"e1","run":"r1","target":"small","fault":"control-plane-node-cut","parameters":{"node":"cp1"},'
         '"opened":"2026-11-24T11:00:00Z"}'
     )
-    lease = {
-        "holderIdentity": "r1|elsewhere|7|1",
-        "leaseDurationSeconds": 60,
-        "renewTime": "2999-01-01T00:00:00.000000Z" if alive else "2026-11-24T11:00:00.000000Z",
-    }
+    renewals = itertools.count()
+
+    def lease() -> dict[str, Any]:
+        """One that lives renews it, whatever its clock says."""
+        renewed = f"2026-11-24T11:00:{next(renewals) if alive else 0:02}.000000Z"
+        return {"holderIdentity": "r1|elsewhere|7|1|its boot", "leaseDurationSeconds": 2, "renewTime": renewed}
 
     def answer(request: Asked) -> tuple[int, Any]:
         match request.path.rpartition("/")[2]:
@@ -351,7 +353,7 @@ def test_an_open_journal_stops_the_next_run(deployment: Deployment, *, alive: bo
             case "verify-journal":
                 return 200, {"data": {"e1": entry}}
             case "verify-disrupt":
-                return 200, {"metadata": {"resourceVersion": "1"}, "spec": lease}
+                return 200, {"metadata": {"resourceVersion": "1"}, "spec": lease()}
         return 200, {"gitVersion": "v1.36.3", "kind": "AnyList", "items": []}
 
     with serving(answer) as server:
