@@ -59,14 +59,16 @@ def snapshot(short: Short) -> Snapshot:
     unknown = set(short) - set(expand) - {"version"}
     if unknown:
         raise KeyError(f"snapshot has no {unknown}")
-    lists: dict[str, Short] = {}
+    lists: dict[str, dict[str, Any]] = {}
     for name, short_to_full in expand.items():
-        items, unseen = short.get(name, []), None
-        if isinstance(items, str):
-            items, unseen = [], _unseen(items, name)
-        elif isinstance(items, dict):
-            items, unseen = items["items"], _unseen(items["unseen"], name)
-        lists[name] = {"resource": name, "items": [short_to_full(item) for item in items], "unseen": unseen}
+        has: Any = short.get(name, [])
+        if isinstance(has, list):
+            has = {"items": has}
+        elif isinstance(has, str):
+            has = {"unseen": has}
+        lists[name] = {"resource": name, "items": [short_to_full(item) for item in has.get("items", [])]}
+        if "unseen" in has:
+            lists[name] |= {"unseen": _unseen(has["unseen"], name)}
     full = {"seen_at": SEEN_AT, "server": "https://api", "version": short.get("version", "v1.36.3"), "requests": 11}
     return msgspec.convert(full | lists, Snapshot)
 
@@ -86,7 +88,12 @@ def node(short: Short) -> Short:
 
     All conditions are as they should be; one that is not has a status, or a status and a reason.
     """
-    conditions = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+    conditions: dict[str, Any] = {
+        "Ready": "True",
+        "MemoryPressure": "False",
+        "DiskPressure": "False",
+        "PIDPressure": "False",
+    }
     conditions |= short.get("conditions", {})
     cidrs = short.get("cidrs", [short["cidr"]] if "cidr" in short else None)
     told = {kind: has if isinstance(has, list) else [has, "Because"] for kind, has in conditions.items()}

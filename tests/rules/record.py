@@ -1,7 +1,7 @@
 """What every rule says in every case, word for word, as it was last read and found right: ``recorded/<module>.txt``.
 
-An operator acts on these sentences, so a changed word shows in a review as a changed line. `python -m tests.rules.record`
-writes them anew; the verdicts and subjects that a case must have are stated by hand in ``data/``.
+An operator acts on these sentences, so a changed word shows in a review as a changed line. They are written anew by
+`python -m tests.rules.record`; the verdicts and subjects that a case must have are stated by hand in ``data/``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""From findings to a verdict and a message, at the borders: to the instant, to the last subject, to the letter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from harness.verdict import SHOWN, decide, sentences
+from policies.facts.base import Cause, Fact
+from policies.finding import Finding
+from reports.model import Verdict
+
+START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+GOOD = Finding("a", "at least 3 nodes", "3 nodes", True)
+BAD = Finding("b", "at least 3 nodes", "2 nodes", False)
+BLIND = Finding("c", "to be seen", "nothing", None, Cause.FORBIDDEN, "ask for the right")
+BLIND_TOO = Finding("d", "to be seen", "nothing", None, Cause.STALE)
+
+
+@pytest.mark.parametrize(
+    ("age", "verdict", "cause"),
+    [
+        (timedelta(0), Verdict.passed, None),
+        (timedelta(microseconds=1), Verdict.not_evaluated, Cause.STALE),
+    ],
+)
+def test_what_was_seen_as_the_run_began_is_fresh(age: timedelta, verdict: Verdict, cause: Cause | None) -> None:
+    """And what was seen before is not."""
+    decision = decide([GOOD], [Fact(START), Fact(START - age)], START)
+    assert (decision.verdict, decision.cause) == (verdict, cause)
+
+
+def test_the_first_cause_stands_for_all() -> None:
+    """The others stand in the findings."""
+    assert decide([GOOD, BLIND, BLIND_TOO], [], START).cause == Cause.FORBIDDEN
+    no_cause_given = Finding("e", "to be seen", "nothing", None)
+    assert decide([no_cause_given, BLIND], [], START).cause == Cause.INVALID
+
+
+MENDED = "1.1 x · b: 2 nodes, at least 3 nodes  -> mend"
+
+
+@pytest.mark.parametrize(
+    ("findings", "message"),
+    [
+        ([], ""),
+        ([GOOD], ""),
+        ([GOOD, BAD, BLIND, BAD], f"{MENDED}\n{MENDED}"),
+        ([GOOD, BLIND], "1.1 x · c: nothing, to be seen  -> ask for the right"),
+        ([BLIND_TOO], "1.1 x · d: nothing, to be seen  -> mend"),
+        ([BAD] * SHOWN, "\n".join([MENDED] * SHOWN)),
+        ([BAD] * (SHOWN + 1), "\n".join([*[MENDED] * SHOWN, "1.1 x · and 1 more subjects, all in findings.jsonl"])),
+    ],
+)
+def test_the_message_to_the_letter(findings: list[Finding], message: str) -> None:
+    """What was violated; where nothing was, what could not be seen."""
+    assert sentences("1.1", "x", findings, "mend") == message
