@@ -96,8 +96,17 @@ def run(
 
 
 @app.command()
-def restore(target: TargetOption, out: OutOption = RUNS) -> None:
-    """Undo what an interrupted run left broken, and prove it. Safe to call at any time, from any machine."""
+def restore(
+    target: TargetOption,
+    out: OutOption = RUNS,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what a run elsewhere made within the last hour: it has ended for sure.")
+    ] = False,
+) -> None:
+    """Undo what an interrupted run left broken, and prove it. Safe to call at any time, from any machine.
+
+    What a run made that is still at work is left to it.
+    """
     from fixtures.kubernetes import KubeconfigError
     from harness.plugin import restore_command
     from harness.restore import BusyError
@@ -110,7 +119,8 @@ def restore(target: TargetOption, out: OutOption = RUNS) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
     try:
-        problems = undo_everything(load_target(target), out, restore_command(target, str(out)), say)
+        again = restore_command(target, str(out))
+        problems = undo_everything(load_target(target), out, again, say, everything=everything)
     except (DocumentError, KubeconfigError, BusyError) as error:
         say(str(error))
         raise typer.Exit(USAGE) from error
