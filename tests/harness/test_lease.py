@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,10 @@ import pytest
 
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
+from fixtures.waiting import wait_until
+from harness import lease as module
 from harness.lease import DURATION_S, Holder, Lease, process_start
+from policies.facts.base import Cause, Unseen
 from tests.unit.small_server import Asked, SmallServer, serving, status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,6 +140,26 @@ def test_a_dead_process_of_this_machine_frees_it_at_once() -> None:
         lease.acquire()
         assert time.monotonic() - began < DURATION_S / 4
         lease.release()
+
+
+def test_a_holder_that_cannot_renew_it_says_so_before_others_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEW_EVERY_S", 0.1)
+    monkeypatch.setattr(module, "GIVE_UP_AFTER_S", 1.0)
+    leases, lost = Leases(), list[tuple[float, Unseen]]()
+    down = threading.Event()
+    with serving(lambda asked: (503, status(503, "no leader")) if down.is_set() else leases(asked)) as server:
+        lease = ours(server)
+        lease.on_lost = lambda why: lost.append((time.monotonic(), why))
+        lease.acquire()
+        went = time.monotonic()
+        down.set()
+        wait_until(lambda: bool(lost), 20, "the loss to be told", interval_s=0.05)
+        down.clear()
+        lease.release()
+    at, why = lost[0]
+    assert at - went > 0.8
+    assert why.cause is Cause.UNSAFE
+    assert re.search(r"it could not be renewed for \d+ s: HTTP 503: no leader", why.detail)
 
 
 @contextmanager
