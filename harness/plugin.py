@@ -112,7 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
         key = load_signing_key(named) if named else None
         authority, _ = authority_of(target), bucket_of(target)
         redaction_key()  # one that cannot be used is told now
-        known, resumed, out = begin(target, catalogue), Resumed(), Path(config.option.out)
+        known, resumed, out = begin(target, catalogue, config.option.target), Resumed(), Path(config.option.out)
         if config.option.resume:
             if config.option.dry_run:
                 raise ResumeError("--dry-run breaks nothing and has nothing to resume; leave out --resume.")

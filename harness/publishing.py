@@ -33,11 +33,15 @@ NOT_KEPT = 10
 PYTEST_OWN = {2, 3, 4}  # interrupted, internal error, usage: nothing that was judged says more than these
 
 
-def begin(target: Target, catalogue: Catalogue) -> Beginning:
-    """What is known of a run that begins now, before it has chosen anything or has a folder."""
+def begin(target: Target, catalogue: Catalogue, typed: str) -> Beginning:
+    """What is known of a run that begins now, before it has chosen anything or has a folder.
+
+    ``typed`` is how the target was named.
+    """
     return Beginning(
         run="",
         target=target.name,
+        typed=typed,
         started=datetime.now(UTC),
         catalogue_digest=catalogue.digest,
         limits={

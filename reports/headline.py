@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Final
 
 from policies.catalogue import Catalogue
 from policies.facts.base import Cause
 from reports.model import RunRecord, Verdict
 from reports.overview import Overview, overview
+
+RUNS: Final = "out/runs"
+"""Where runs are kept unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,15 @@ def duration(took: timedelta) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def to_type(record: RunRecord, command: str, *options: str) -> str:
+    """``verify COMMAND`` for the target of a run and where it keeps runs, as they were typed."""
+    manifest = record.manifest
+    target = (manifest.typed or manifest.target) if manifest is not None else record.target or "NAME"
+    kept = str(Path(record.path).parent)
+    out = [] if Path(kept).resolve() == Path(RUNS).resolve() else ["--out", kept]
+    return shlex.join(["verify", command, "--target", target, *options, *out])
 
 
 def remedy_lines(message: str) -> Sequence[tuple[str, str]]:

@@ -21,7 +21,7 @@ from policies.limits import Limit
 from policies.waivers import Waivers
 from reports import html_notes
 from reports.faults import FaultRecord, faults_of
-from reports.headline import Headline, carried_over, duration, headline, remedy_lines
+from reports.headline import Headline, carried_over, duration, headline, remedy_lines, to_type
 from reports.html_pieces import WORDS, anchor, fold, icon, icons, mark, separated, time
 from reports.markup import Html, join, tag
 from reports.model import ClauseResult, Manifest, RunRecord, Verdict
@@ -170,7 +170,7 @@ class _Page:
             "div",
             tag("h2", "Not as it was found"),
             tag("ul", *(tag("li", sentence) for sentence in self.manifest.not_restored)),
-            tag("p", "Run ", tag("code", f"verify restore --target {self.target}"), " before anything else."),
+            tag("p", "Run ", tag("code", to_type(self.record, "restore")), " before anything else."),
             class_="alarm",
             role="alert",
         )

@@ -91,6 +91,8 @@ class Beginning(Struct, frozen=True, kw_only=True):
 
     run: str
     target: str
+    typed: str = ""
+    """The target as it was typed, a name or a file; empty in runs from before that was kept."""
     started: datetime
     requirements: tuple[str, ...] = ()
     """Requirement ids as asked for; empty where all that have a check were meant."""

@@ -15,7 +15,7 @@ from policies.catalogue import Catalogue
 from policies.facts.base import Cause
 from policies.waivers import Waivers
 from reports.gate import Answer
-from reports.headline import carried_over, duration, headline, remedy_lines
+from reports.headline import carried_over, duration, headline, remedy_lines, to_type
 from reports.markup import visible
 from reports.model import RunRecord, Verdict
 from reports.overview import ClauseState, Overview, RequirementState, look, overview
@@ -92,7 +92,9 @@ def _parts(record: RunRecord, catalogue: Catalogue, over: Overview, laid: Waived
     yield report
     if record.manifest is not None and not record.manifest.key:
         yield Text.assemble(("proof  ", "bright_black"), f"evidence not signed: {visible(record.manifest.unsigned)}")
-    yield Text.assemble(("next   ", "bright_black"), _next(record, over))
+    then = Text.assemble(("next   ", "bright_black"), _next(record, over))
+    then.no_wrap, then.overflow = True, "ignore"
+    yield then
 
 
 def _nearest(path: Path) -> str:
@@ -235,11 +237,10 @@ def _answered(answer: Answer | str) -> Iterator[RenderableType]:
 
 
 def _next(record: RunRecord, over: Overview) -> str:
-    target = record.manifest.target if record.manifest else "NAME"
     if record.manifest is None or record.manifest.not_restored:
-        return f"verify restore --target {target}"
+        return visible(to_type(record, "restore"))
     worst = [s.requirement.id for s in over.requirements if s.verdict in {Verdict.failed, Verdict.error}]
     worst = worst or [s.requirement.id for s in over.requirements if look(s) == "not_evaluated"]
     if worst:
-        return f"mend, then: verify run --target {target} --requirement {','.join(worst)}"
+        return visible(f"mend, then: {to_type(record, 'run', '--requirement', ','.join(worst))}")
     return "open the report; `verify explain 1.2` tells what a requirement means"

@@ -369,6 +369,9 @@ def test_an_open_journal_stops_the_next_run(deployment: Deployment, *, alive: bo
         assert result.ret == 11
         assert not record.results
         assert f"verify restore --target {deployment.target}" in said(result)
+        assert f"next verify restore --target {deployment.target}" in " ".join(said(result).split())
+        page = (Path(record.path) / PAGE).read_text()
+        assert f"<code>verify restore --target {deployment.target}" in page
         assert "control-plane-node-cut" in "".join(record.manifest.not_restored)
 
 
