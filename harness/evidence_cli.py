@@ -1,4 +1,4 @@
-"""``verify keygen`` and ``verify evidence``: keys for runs, whether what they left is what they wrote, and its bucket."""
+"""``verify keygen`` and ``verify evidence``: keys for runs, and whether what runs left is what they wrote."""
 
 from __future__ import annotations
 

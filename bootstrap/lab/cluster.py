@@ -48,7 +48,7 @@ from bootstrap.lab.waiting import wait_until
 
 NODE_BINARIES = (
     *("containerd", "containerd-shim-runc-v2", "ctr"),
-    *("kubelet", "kubeadm", "kubectl", "etcdctl", "coredns", "pause"),
+    *("kubelet", "kubeadm", "kubectl", "etcdctl", "coredns", "pause", "weed"),
 )
 CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap", "flannel")
 MANIFESTS = ("00-access.yaml", "10-kube-proxy.yaml", "20-flannel.yaml", "30-kube-router.yaml", "40-coredns.yaml")
@@ -403,6 +403,8 @@ def _repair(progress: Progress) -> None:
     # With its cable a node loses the pod network on top of it; starting it again is simpler than mending that.
     began = datetime.now(UTC).replace(microsecond=0)  # container times have whole seconds
     _install_scripts()  # a lab from before one of them was there
+    if not (BIN / "weed").exists():
+        _link(build.build(["weed"], progress.say).binary("weed"), BIN / "weed")
     dead = [n for n in NODES if node.process_1(n) is None or not network.plugged_in(n)]
     if dead:
         machine.tune()

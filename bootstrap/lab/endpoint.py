@@ -1,10 +1,11 @@
-"""What runs on the machine itself: the load balancer before the API servers, and the company's resolver."""
+"""What runs on the machine itself: the load balancer before the API servers, the company's resolver, and its S3."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 
+from bootstrap.lab import s3
 from bootstrap.lab.cgroups import HOST_SERVICES
 from bootstrap.lab.commands import start
 from bootstrap.lab.errors import LabError
@@ -12,12 +13,12 @@ from bootstrap.lab.layout import API_PORT, BIN, BRIDGE_ADDRESS, CONTROL_PLANE, F
 from bootstrap.lab.templates import render, write
 from bootstrap.lab.waiting import wait_until
 
-SERVICES = ("haproxy", "coredns")
+SERVICES = ("haproxy", "coredns", "weed")
 START_TIMEOUT_S = 10.0
 
 
 def prepare() -> None:
-    """Write the settings of both. Needs the cluster's CA."""
+    """Write the settings of the first two. Needs the cluster's CA."""
     HOST.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(FIRST.kubernetes / "pki/ca.crt", HOST / "ca.crt")
     servers = "\n".join(f"    server {node.name} {node.address}:{API_PORT}" for node in CONTROL_PLANE)
@@ -30,7 +31,7 @@ def prepare() -> None:
 
 
 def running() -> dict[str, int]:
-    """Name to pid of those of the two that run."""
+    """Name to pid of those of the three that run."""
     found = HOST_SERVICES.processes()
     return {name: found[name] for name in SERVICES if name in found}
 
@@ -41,17 +42,22 @@ def ensure() -> list[str]:
     commands = {
         "haproxy": ("haproxy", "-db", "-f", HOST / "haproxy.cfg"),
         "coredns": (BIN / "coredns", "-conf", HOST / "Corefile"),
+        "weed": s3.command(),
     }
     missing = [name for name in SERVICES if name not in running()]
+    if "weed" in missing:
+        s3.LAB_S3.prepare()
     for name in missing:
         start(commands[name], HOST_SERVICES, HOST / f"{name}.log")
     for name in missing:
         _wait_for(name)
+    if "weed" in missing:
+        s3.LAB_S3.make_bucket()
     return missing
 
 
 def _wait_for(name: str) -> None:
-    port = {"haproxy": API_PORT, "coredns": 53}[name]
+    port = {"haproxy": API_PORT, "coredns": 53, "weed": s3.PORT}[name]
 
     def listens() -> tuple[bool | None, str]:
         try:
