@@ -50,7 +50,7 @@ def show(
     answer: Answer | str = "",
 ) -> None:
     """Print the screen."""
-    (console or Console(highlight=False)).print(screen(record, catalogue, waivers, answer))
+    (console or Console(highlight=False)).print(screen(record, catalogue, waivers, answer), crop=False)
 
 
 def screen(
