@@ -27,13 +27,14 @@ lock: ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check $(UV)
 	$(BIN)/uv pip compile --quiet --generate-hashes --extra dev --python-version 3.11 --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
-.PHONY: verify test check bench down
+.PHONY: verify test check mutants bench down
 verify: setup ## bring up the lab, verify it, leave an open report in out/runs/latest/report.html
 	@$(BIN)/verify lab up
 	@$(BIN)/verify run --target lab
 	@$(BIN)/verify report --open
 
 test: check programs ## everything that proves the product: static checks, rules, harness, reports, the lab, seeded violations
+	@$(BIN)/python -m tests.mutation --today
 	@$(BIN)/pytest --durations=12
 
 .PHONY: programs
@@ -49,6 +50,9 @@ check: setup ## ruff, mypy strict, import-linter, shellcheck
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 4
 	@$(BIN)/shellcheck -x $$(git ls-files '*.sh') .ci/run
+
+mutants: setup ## change each rule bit by bit, some 2,900 times, and see a case fail each time; `make test` does a third a day
+	@$(BIN)/python -m tests.mutation
 
 bench: setup ## the read-only part against Prowler and Trivy, and against 5,000 simulated pods
 	@$(BIN)/verify lab up

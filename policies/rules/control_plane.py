@@ -198,12 +198,9 @@ def _etcd_blind(nodes: Nodes, expected: str) -> Iterator[Finding]:
         yield Finding.unseen("etcd", expected, nodes.unseen)
         return
     members = [node for node in nodes.nodes if node.control_plane]
-    hidden = False
-    for node in members:
-        reason = node.unseen or node.etcd_unseen
-        if reason is not None:
-            hidden = True
-            yield Finding.unseen(f"etcd on {node.name}", expected, reason)
+    hidden = {node.name: reason for node in members if (reason := node.unseen or node.etcd_unseen)}
+    for name, reason in hidden.items():
+        yield Finding.unseen(f"etcd on {name}", expected, reason)
     if nodes.nodes and not hidden and not _etcd_views(nodes):
         where = f"no control-plane node among {count(len(nodes.nodes), 'node')}"
         observed = f"runs on none of {some([node.name for node in members])}" if members else where

@@ -199,7 +199,8 @@ def _impersonates(rule: PolicyRule) -> bool:
     if not any(verb in {"impersonate", "*"} or verb.startswith("impersonate:") for verb in rule.verbs):
         return False
     groups, resources = rule.api_groups or (), rule.resources or ()
-    if _any(groups, ("", "*")) and _any(resources, ("users", "groups", "serviceaccounts", "*")):
+    # All groups, *, hold authentication's, where the same resources stand: told at the end.
+    if "" in groups and _any(resources, ("users", "groups", "serviceaccounts", "*")):
         return True
     extras = any(resource.startswith(("userextras", "*/")) for resource in resources)
     named = _any(resources, ("users", "groups", "serviceaccounts", "uids", "nodes", "*"))

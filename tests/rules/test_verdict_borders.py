@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from harness.verdict import SHOWN, decide, sentences
+from harness.verdict import SHOWN, decide, said_by_target, sentences
 from policies.facts.base import Cause, Fact
 from policies.finding import Finding
 from reports.model import Verdict
+from targets.model import Manual, load_target
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 GOOD = Finding("a", "at least 3 nodes", "3 nodes", True)
@@ -36,6 +37,16 @@ def test_the_first_cause_stands_for_all() -> None:
     assert decide([GOOD, BLIND, BLIND_TOO], [], START).cause == Cause.FORBIDDEN
     no_cause_given = Finding("e", "to be seen", "nothing", None)
     assert decide([no_cause_given, BLIND], [], START).cause == Cause.INVALID
+
+
+def test_a_clause_that_a_person_judges_is_that_one_alone() -> None:
+    """The requirement's other clauses keep their checks."""
+    manual = Manual(requirement="1.4", clause="wildcards", look_at="the vendor's console")
+    target = load_target("lab").model_copy(update={"manual": (manual,)})
+    said = said_by_target(target, "1.4", "wildcards")
+    assert said is not None
+    assert said[0].verdict == Verdict.manual
+    assert said_by_target(target, "1.4", "escalation") is None
 
 
 MENDED = "1.1 x · b: 2 nodes, at least 3 nodes  -> mend"
