@@ -83,7 +83,9 @@ def read(raw: bytes, content: bytes) -> datetime:
         if response.status != GRANTED:
             said = STATUS.get(response.status, f"status {response.status}")
             raise StampError(f"it is no timestamp: {said}, {'; '.join(response.status_string) or 'without a reason'}")
-        if response.as_bytes() != raw:
+        signed = response.signed_data
+        # What no signature covers, but RFC 5652 says; a set can be asked once.
+        if signed.version != 3 or any(signer.version != 1 for signer in signed.signer_infos):
             raise StampError("it is not encoded as a timestamp is")
         imprint = response.tst_info.message_imprint
         same = (imprint.hash_algorithm, imprint.message) == (SHA256, sha256(content).digest())

@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 
 from harness.verdict import decide, sentences
-from policies.catalogue import Catalogue
+from policies.catalogue import Catalogue, Overrides
 from reports.html import render
 from reports.model import ClauseResult, Emulated, RunSummary
 from reports.provenance import commit
 from reports.signing import SigningKey
 from reports.store import PAGE, RunStore
+from reports.timestamp import Authority
 from tests.rules.cases import Case, load_cases
 
 START = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
@@ -44,11 +45,19 @@ def judged_run(
     finish: bool = True,
     made_by: str | None = None,
     started: datetime = START,
+    run_id: str | None = None,
+    overrides: Overrides | None = None,
+    authority: Authority | None = None,
 ) -> RunStore:
-    """Write a run through the store; ``made_by`` is the commit that it names, by default the one here."""
-    store = RunStore.create(root)
-    for case in one_of_each() if cases is None else cases:
-        limits = case.limits()
+    """Write a run through the store; ``made_by`` is the commit that it names, by default the one here.
+
+    ``overrides`` are the target's limits; a case that has limits of its own keeps them.
+    """
+    store = RunStore.create(root, run_id)
+    judged = list(one_of_each() if cases is None else cases)
+    for case in judged:
+        own = {case.requirement: case.overrides} if case.overrides else overrides
+        limits = catalogue.limits(case.requirement, case.clause, own)
         findings = tuple(case.function(*case.facts, limits))
         decision = decide(findings, case.facts, started)
         remedy = catalogue.remedy(case.requirement, case.clause)
@@ -76,12 +85,21 @@ def judged_run(
     (store.path / "allure-results").mkdir()
     (store.path / "allure-results" / "5d1c-result.json").write_text('{"status": "passed"}')
     if finish:
-        summary = summarise(store.run_id, catalogue, commit(CHECKOUT) if made_by is None else made_by, started)
-        store.finish(summary, lambda record: render(record, catalogue, store.path / PAGE), key, "" if key else "no key")
+        made = commit(CHECKOUT) if made_by is None else made_by
+        summary = summarise(store.run_id, catalogue, made, started, overrides)
+        store.finish(
+            summary,
+            lambda record: render(record, catalogue, store.path / PAGE),
+            key,
+            "" if key else "no key",
+            authority,
+        )
     return store
 
 
-def summarise(run: str, catalogue: Catalogue, made_by: str, started: datetime) -> RunSummary:
+def summarise(
+    run: str, catalogue: Catalogue, made_by: str, started: datetime, overrides: Overrides | None = None
+) -> RunSummary:
     """What the harness says of such a run."""
     return RunSummary(
         run=run,
@@ -92,8 +110,10 @@ def summarise(run: str, catalogue: Catalogue, made_by: str, started: datetime) -
         exit_code=1,
         catalogue_digest=catalogue.digest,
         limits={
-            r.id: {n: x for c in r.clauses for n, x in catalogue.limits(r.id, c.slug, {}).items()} for r in catalogue
+            r.id: {n: x for c in r.clauses for n, x in catalogue.limits(r.id, c.slug, overrides).items()}
+            for r in catalogue
         },
+        deviations=catalogue.deviations(overrides or {}),
         emulated=(Emulated("Six machines", "one machine"),),
         command=("verify", "run", "--target", "lab"),
         commit=made_by,

@@ -12,6 +12,7 @@ import pytest
 
 from policies.catalogue import Catalogue
 from reports.signing import generate, load_public_key, load_signing_key
+from tests.reports.authority import stamping
 from tests.reports.judged import judged_run, one_of_each
 
 DOCUMENT = Path(__file__).parents[2] / "docs/evidence.md"
@@ -19,12 +20,14 @@ DOCUMENT = Path(__file__).parents[2] / "docs/evidence.md"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Path:
-    """Two signed runs in ``runs``, and the keys."""
+    """Two signed runs in ``runs``, the newer with a timestamp, and the keys."""
     root = tmp_path_factory.mktemp("recipe")
     for name in ("key.pem", "other.pem"):
         generate(root / name)
-    for _ in range(2):
-        judged_run(root / "runs", catalogue, key=load_signing_key(str(root / "key.pem")), cases=list(one_of_each())[:4])
+    key, cases = load_signing_key(str(root / "key.pem")), list(one_of_each())[:4]
+    judged_run(root / "runs", catalogue, key=key, cases=cases)
+    with stamping(root / "authority") as openssl:
+        judged_run(root / "runs", catalogue, key=key, cases=cases, authority=openssl.authority)
     return root
 
 
@@ -40,6 +43,7 @@ def recipe(folder: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPr
         path = (tmp_path / "copy/runs/latest").resolve()
         change(path)
         variables = {
+            "TIMESTAMP_CA": str(folder / "authority/ca.crt"),
             "RUN": str(path),
             "KEY": str(folder / f"{key}.pub"),
             "PATH": "/usr/bin:/bin",
@@ -54,9 +58,11 @@ def recipe(folder: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPr
 
 def test_it_holds_for_a_run_that_nobody_touched(recipe: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = recipe()
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Using configuration from ")]
+    assert (done.returncode, said) == (0, [])
     assert "Signature Verified Successfully" in done.stdout
-    assert done.stdout.count(": OK") == 2  # the manifest, and that of the run before
+    assert "Verification: OK" in done.stdout
+    assert done.stdout.count(".json: OK") == 2  # the manifest, and that of the run before
     assert done.stdout.endswith("all of it holds\n")
 
 
@@ -82,6 +88,7 @@ def before(run: Path) -> Path:
         (replaced("report.html", "<h1", "<h2"), "report.html: FAILED"),
         (replaced("manifest.json", '"exit_code": 1', '"exit_code": 0'), "manifest.json: FAILED"),
         (replaced("manifest.dsse.json", '"payload": "e', '"payload": "f'), "Signature Verification Failure"),
+        (lambda run: shutil.copy(run / "manifest.json", run / "manifest.tsr"), "Verification: FAILED"),
         (lambda run: (run / "junit.xml").unlink(), "junit.xml: FAILED open or read"),
         (lambda run: (run / "more").touch(), "> more"),
         (lambda run: before(run).write_text("{}"), "manifest.json: FAILED"),
