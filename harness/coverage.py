@@ -33,7 +33,7 @@ RBAC: Final = "verify rbac"
 MOST_CLAUSES: Final = 4
 """Of one refusal; the rest is counted on the screen, and all stand in the JSON."""
 
-Outlook = Literal["can be evaluated", "cannot be evaluated", "does not apply", "no check yet"]
+Outlook = Literal["can be evaluated", "cannot be evaluated", "does not apply", "waits for a person", "no check yet"]
 
 
 class ClauseCovered(Struct, frozen=True, kw_only=True):
@@ -115,7 +115,7 @@ def coverage(
     ``disrupt`` is whether --disrupt was typed out, ``restore`` the command that undoes what a run left.
     """
     checks = chosen(code, catalogue, choice)
-    applying = [check for check in checks if target.not_applicable_reason(*check.name) is None]
+    applying = [check for check in checks if _by_target(target, check) is None]
     found = look(target, operator, applying, restore=restore, say=lambda _: None)
     disruptions, unsafe = _rehearsed(target, found, applying, code, disrupt=disrupt, restore=restore, say=say)
     wanted = needs(applying, target)
@@ -157,8 +157,8 @@ def coverage(
 
 
 def _covered(check: Asked, target: Target, stopped: Unseen | None) -> ClauseCovered:
-    reason = target.not_applicable_reason(*check.name)
-    outlook: Outlook = "does not apply" if reason else "cannot be evaluated" if stopped else "can be evaluated"
+    said = _by_target(target, check)
+    outlook: Outlook = said[0] if said is not None else "cannot be evaluated" if stopped else "can be evaluated"
     mine = {need.identity for need in needs([check], target) if need.for_the_check}
     return ClauseCovered(
         requirement=check.requirement,
@@ -166,11 +166,20 @@ def _covered(check: Asked, target: Target, stopped: Unseen | None) -> ClauseCove
         kind=check.kind,
         outlook=outlook,
         cause=stopped.cause if stopped is not None else None,
-        why=reason or (f"{stopped.what}: {stopped.detail}" if stopped is not None else ""),
+        why=said[1] if said is not None else f"{stopped.what}: {stopped.detail}" if stopped is not None else "",
         remedy=stopped.remedy if stopped is not None else "",
         identities=tuple(each for each in IDENTITIES if each in mine),
         nodes=bool({"nodes", "control_plane_outage"} & set(check.fixtures)),
     )
+
+
+def _by_target(target: Target, check: Asked) -> tuple[Outlook, str] | None:
+    """What the target itself says of a clause, so that no check is run; None where it says nothing."""
+    if (reason := target.not_applicable_reason(*check.name)) is not None:
+        return "does not apply", reason
+    if (look_at := target.for_a_person(*check.name)) is not None:
+        return "waits for a person", look_at
+    return None
 
 
 def _without_check(code: Source, catalogue: Catalogue, choice: Choice) -> Iterator[ClauseCovered]:
@@ -360,5 +369,5 @@ def _brief(names: Sequence[str]) -> str:
 
 def least(code: Source, catalogue: Catalogue, choice: Choice, target: Target) -> tuple[Need, ...]:
     """What the chosen checks need of the API, for `verify rbac`."""
-    applying = [c for c in chosen(code, catalogue, choice) if target.not_applicable_reason(*c.name) is None]
+    applying = [check for check in chosen(code, catalogue, choice) if _by_target(target, check) is None]
     return needs(applying, target)
