@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -48,6 +49,12 @@ FAINT = """
 })()"""
 
 
+# What axe-core finds wrong; contrast is left to FAINT, which also reads drawings.
+WRONG = """
+axe.run(document, {resultTypes: ['violations'], rules: {'color-contrast': {enabled: false}}})
+  .then((found) => found.violations.map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 120)}`))"""
+
+
 @pytest.fixture(scope="module", params=[("desk", False), ("phone", False), ("desk", True), ("phone", True)], ids=str)
 def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
     size, dark = request.param
@@ -81,6 +88,16 @@ def test_every_control_and_picture_has_a_name(browser: Browser, pages: dict[str,
     assert {role for role, _ in said} >= {"link", "button", "heading", "DisclosureTriangle"}
     assert [role for role, name in said if role in speaking and not name] == []
     assert [n for role, n in said if role == "link" and "Highly available control plane" in n and "broken" in n]
+
+
+@pytest.mark.parametrize("name", ["healthy", "troubled", "killed"])
+def test_axe_finds_nothing_wrong(pages: dict[str, Path], name: str) -> None:
+    with Browser(*SIZES["desk"]) as browser:
+        browser.open(pages[name])
+        browser.run((files("axe_core_python") / "axe.min.js").read_text() + "; 0")
+        assert browser.run(WRONG) == []
+        browser.run("document.querySelector('main').insertAdjacentHTML('beforeend', '<button></button>')")
+        assert [line for line in browser.run(WRONG) if line.startswith("button-name")]
 
 
 def test_headings_descend_one_step_at_a_time(browser: Browser, pages: dict[str, Path]) -> None:
