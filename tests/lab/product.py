@@ -105,7 +105,7 @@ class Running:
 
 
 def start(
-    command: Literal["run", "restore", "report", "explain"],
+    command: Literal["run", "restore", "report", "explain", "preflight", "rbac"],
     *arguments: str,
     out: Path,
     environment: Mapping[str, str] | None = None,
@@ -123,7 +123,7 @@ def start(
 
 
 def verify(
-    command: Literal["run", "restore", "report", "explain"],
+    command: Literal["run", "restore", "report", "explain", "preflight", "rbac"],
     *arguments: str,
     out: Path,
     environment: Mapping[str, str] | None = None,
