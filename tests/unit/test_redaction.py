@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from fixtures.redaction import (
 from fixtures.unobservable import Unobservable
 from tests.unit.small_server import serving, status
 
-SECRET = "c0rrect-Horse.Battery"  # noqa: S105
+SECRET = "c0rrect-Horse,Battery;(Staple)&%"  # noqa: S105
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,9 @@ def _own_key() -> Iterator[None]:
         "args: [--db-password {} --verbose]",
         "dsn host=db password={} user=api",
         "password: {}",
+        'container has --password="{}" on it',
+        'and it was cut off: "password": "{}',
+        'and it was cut off: \\"password\\": \\"{}',
         "DB_PASSWORD={}",
         '{{"password":"{}"}}',
         '{{\\"client-secret\\": \\"{}\\"}}',
@@ -53,9 +57,16 @@ def _own_key() -> Iterator[None]:
 )
 def test_a_secret_is_found_by_what_stands_around_it(text: str) -> None:
     said = redacted(text.format(SECRET))
-    assert SECRET not in said
+    assert not [word for word in re.findall(r"\w+", SECRET) if word in said]
     assert len(re.findall(r"\[redacted hmac-sha256:[0-9a-f]{8}:[0-9a-f]{16}\]", said)) == 1
     assert redacted(said) == said
+
+
+@pytest.mark.parametrize("text", ['"password": {}', "--password={}", "password: {}"])
+def test_a_secret_with_quotes_in_it_is_found_to_its_end(text: str) -> None:
+    said = redacted(text.format(json.dumps('c0rrect"Horse\\Battery')) + " afterwards")
+    assert not {"c0rrect", "Horse", "Battery"} & set(re.findall(r"\w+", said))
+    assert said.endswith(" afterwards")
 
 
 def test_a_token_of_a_service_account_is_found_wherever_it_stands() -> None:
