@@ -37,6 +37,7 @@ app = typer.Typer(
     help="""Prove, requirement by requirement, what a live Kubernetes deployment withstands.
 
     First time: `verify lab up`, then `verify run --target lab`, then open out/runs/latest/report.html.
+    Elsewhere: grant what `verify rbac --target FILE` writes, look with `verify preflight`, then `verify run`.
 
     Exit codes of `run`: 0 all clauses passed, 1 a clause failed, 2 interrupted, 4 a wrong call or target, 5 nothing to
     run, 10 something could not be evaluated, 11 the deployment is not as it was found (run `verify restore`).""",
@@ -74,6 +75,9 @@ def run(
     """Verify a deployment: look, judge, leave evidence in out/runs/<id>/ and a report.html.
 
     The order is preflight, inspect, probe, load, disrupt, proof of restoration. Ctrl-C undoes what was broken first.
+
+    verify run --target lab · verify run -t lab -r 1.4,10.1 · verify run -t lab -k inspect ·
+    verify run -t ./mine.yaml --profile nightly · verify run -t lab --dry-run · verify run -t lab --resume
     """
     import pytest
 
@@ -106,6 +110,8 @@ def restore(
     """Undo what an interrupted run left broken, and prove it. Safe to call at any time, from any machine.
 
     What a run made that is still at work is left to it.
+
+    verify restore --target lab · verify restore -t ./mine.yaml --all
     """
     from fixtures.kubernetes import KubeconfigError
     from harness.plugin import restore_command
@@ -138,6 +144,8 @@ def report(
     """Say where report.html of a run is, and draw it where there is none: for a run that was interrupted.
 
     The page of a run that ended is part of its evidence and is never drawn over; --to draws it anew elsewhere.
+
+    verify report · verify report out/runs/20261124-020000-7a11ed --to page.html
     """
     from reports.html import render
     from reports.store import PAGE, RunStore, StoreError

@@ -94,8 +94,13 @@ def rbac(
         chosen += [f"--requirement={r}" for r in requirement or []] + [f"--kind={k}" for k in kind or []]
         command = shlex.join(["verify", "rbac", "--target", target, *chosen])
         home = deployment.identities.namespace
-        comment = f"Written by `{command}`.\nThe namespace {home}, and those of the Roles, must be there before."
-        text = as_yaml(roles(least(source(), catalogue, choice, deployment), deployment), comment)
+        wanted = least(source(), catalogue, choice, deployment)
+        tokens = "".join(f"\n  {need.access}" for need in wanted if need.identity == "operator")
+        comment = (
+            f"Written by `{command}`.\nThe namespace {home}, and those of the Roles, must be there before.\n"
+            f"The identity of the target's context, which runs all this, needs no more than:{tokens}"
+        )
+        text = as_yaml(roles(wanted, deployment), comment)
         if output is None:
             typer.echo(text, nl=False)
             return

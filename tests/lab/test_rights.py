@@ -232,22 +232,30 @@ def test_whatever_a_run_calls_is_declared_and_whatever_is_declared_is_called(lab
 
 @pytest.fixture
 def narrow(lab: Lab, tmp_path: Path) -> Iterator[Path]:
-    """The lab's target with two accounts of its own, which may do what 1.4 needs and nothing else."""
+    """The lab's target with accounts of its own, the operator's too, which may do what 1.4 needs and nothing else."""
     document = yaml.safe_load((ROOT / "targets/lab.yaml").read_text())
     document["identities"] = {"scanner": "narrow-scanner", "disruptor": "narrow-disruptor"}
+    kubeconfig = yaml.safe_load(Path(document["cluster"]["kubeconfig"]).read_text())
+    document["cluster"]["kubeconfig"] = str(tmp_path / "kubeconfig")
     file = tmp_path / "narrow.yaml"
     file.write_text(yaml.safe_dump(document))
     wrote = verify("rbac", "--target", str(file), *ONLY, "--output", str(tmp_path / "identities.yaml"), out=tmp_path)
     assert wrote.exit_code == 0, wrote.output
     objects = list(yaml.safe_load_all((tmp_path / "identities.yaml").read_text()))
+    target = load_target(str(file))
+    wanted = least(source(), CATALOGUE, choose(CATALOGUE, ["1.4"], ["inspect", "probe"]), target)
+    objects += operator_of(target, sorted(of(wanted, "operator")))
     try:
         for each in objects:
             lab.delete(f"{collection(each)}/{each['metadata']['name']}")
             lab.create(collection(each), each)
-        target = load_target(str(file))
-        for need in least(source(), CATALOGUE, choose(CATALOGUE, ["1.4"], ["inspect", "probe"]), target):
-            if need.identity != "operator":
-                known(lab, f"narrow-{need.identity}", need.access, allowed=True)
+        for need in wanted:
+            known(lab, f"narrow-{need.identity}", need.access, allowed=True)
+        token = lab.api.token_request(target.identities.namespace, "narrow-operator", 3600)
+        (tmp_path / "kubeconfig").touch(mode=0o600)
+        (tmp_path / "kubeconfig").write_text(
+            yaml.safe_dump(kubeconfig | {"users": [{**kubeconfig["users"][0], "user": {"token": token}}]})
+        )
         yield file
     finally:
         for each in objects:
@@ -255,6 +263,25 @@ def narrow(lab: Lab, tmp_path: Path) -> Iterator[Path]:
 
 
 ONLY: Final = ("--requirement", "1.4", "--kind", "inspect,probe")
+
+
+def operator_of(target: Target, accesses: Iterable[Access]) -> Iterator[Object]:
+    """An account that may issue these tokens, and nothing else."""
+    name, home = "narrow-operator", target.identities.namespace
+    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": home}}
+    api = "rbac.authorization.k8s.io/v1"
+    for number, access in enumerate(accesses):
+        assert access.subresource == "token"
+        meta = {"name": f"{name}-{number}", "namespace": access.namespace}
+        rule = {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}
+        yield {"apiVersion": api, "kind": "Role", "metadata": meta, "rules": [rule | {"resourceNames": [access.name]}]}
+        yield {
+            "apiVersion": api,
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": meta["name"]},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": home}],
+        }
 
 
 def collection(each: Object) -> str:
