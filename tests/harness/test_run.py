@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import textwrap
 from collections.abc import Callable, Iterator
@@ -12,12 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
+from bootstrap.lab.s3 import Server
 from harness.verdict import decide
 from policies.facts.base import Cause
+from reports.bucket import Bucket, BucketStore
 from reports.evidence import check
 from reports.model import RunRecord, Verdict
 from reports.signing import generate, load_public_key
 from reports.store import PAGE, RunStore
+from tests.reports.s3 import serving_s3
 from tests.unit.small_server import Asked, serving, status
 
 pytest_plugins = "pytester"
@@ -425,3 +429,42 @@ def test_a_key_that_cannot_be_used_ends_the_run_before_anything_is_asked(
     assert "cannot read the key nowhere.pem: No such file or directory. Name another one, or make one" in said(result)
     assert not served
     assert not deployment.runs
+
+
+# --- where it is kept
+
+
+@pytest.mark.usefixtures("served")
+def test_a_run_whose_evidence_does_not_reach_its_bucket_is_whole_and_not_0(deployment: Deployment) -> None:
+    store = "{bucket: evidence, endpoint: 'http://127.0.0.1:1', region: us-east-1, retention_days: 1, profile: none}"
+    deployment.target.write_text(f"{deployment.target.read_text()}\nevidence: {{store: {store}}}\n")
+    result = deployment.run(PASSES)
+    assert result.ret == 10
+    folder = f"out/runs/{deployment.runs[0].name}"
+    on_one_line = " ".join(said(result).split())
+    assert f"kept only in {folder}: cannot reach http://127.0.0.1:1: Connection refused" in on_one_line
+    assert f"Then: verify evidence push {folder}" in on_one_line
+    assert deployment.record.manifest is not None
+    assert deployment.record.manifest.exit_code == 0  # what the verdicts say, signed before
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real S3, of a program that lies in the cache of whoever runs the tests, not of the home that pytester makes."""
+    with serving_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.mark.usefixtures("served")
+def test_a_run_is_kept_in_its_bucket_and_says_what_that_cost(s3: Server, deployment: Deployment) -> None:
+    store = f"{{bucket: evidence, endpoint: '{s3.url}', region: us-east-1, retention_days: 1, "
+    store += f"credentials: '{s3.credentials}'}}"
+    deployment.target.write_text(f"{deployment.target.read_text()}\nevidence: {{store: {store}}}\n")
+    result = deployment.run(JUDGES)
+    assert deployment.record.manifest is not None
+    assert result.ret == deployment.record.manifest.exit_code
+    run = deployment.runs[0]
+    assert f"kept   s3://evidence/{run.name}, locked until 2" in said(result)
+    assert re.search(r"cost   evidence and reports took \d+\.\d s of \d+\.\d s \(", said(result))
+    bucket = Bucket("evidence", "", s3.url, "us-east-1", credentials=s3.credentials, retention_days=1)
+    assert BucketStore(bucket).check(run.name, [], decide).confirmed
