@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.gate_cli import RUNS, JsonOption, RunsOption, printed, wrong_calls
+from harness.gate_cli import RUNS, AsOfOption, JsonOption, RunsOption, moment, printed, wrong_calls
 
 if TYPE_CHECKING:  # what a command does not need is not loaded for it
     from policies.catalogue import Catalogue, Clause, Requirement
@@ -24,6 +23,7 @@ def explain(
         str | None, typer.Option("--target", "-t", help="With this deployment's limits: a name or a YAML file.")
     ] = None,
     runs: RunsOption = RUNS,
+    as_of: AsOfOption = None,
     json: JsonOption = False,
 ) -> None:
     """What a requirement means, how it is checked, what that needs, and what was last seen. Without one: all fifty.
@@ -43,16 +43,17 @@ def explain(
             return
         requirement, clauses = _named(" ".join(what), catalogue)
         deployment = _target(target, catalogue)
+        now = moment(as_of)
         found = explained(
             requirement,
             clauses,
             catalogue=catalogue,
             code=code,
             target=deployment,
-            stored=_stored(runs),
-            today=datetime.now(UTC).date(),
+            stored=[run for run in _stored(runs) if run.started <= now],
+            today=now.date(),
         )
-    printed(found, json, lambda: explain_screen(found, datetime.now(UTC)))
+    printed(found, json, lambda: explain_screen(found, now))
 
 
 def _named(text: str, catalogue: Catalogue) -> tuple[Requirement, tuple[Clause, ...]]:

@@ -192,7 +192,7 @@ def _bounds(target: Target | None) -> str:
     if not target.disrupt.allowed:
         return f"{target.name} allows no faults (disrupt.allowed)"
     most = target.disrupt.blast_radius
-    return f"in {target.name} at most: {Radius(most.nodes, most.pods, most.minutes * 60).text()}"
+    return f"in {target.name}: {Radius(most.nodes, most.pods, most.minutes * 60).text()}"
 
 
 def _last(name: tuple[str, str], runs: Iterable[StoredRun]) -> Iterator[LastResult]:

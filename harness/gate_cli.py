@@ -26,6 +26,9 @@ TargetName = Annotated[
     str | None, typer.Option("--target", "-t", help="The target's name; needed where runs of several are kept.")
 ]
 
+AsOfOption = Annotated[
+    str | None, typer.Option("--as-of", help="What it would have said then, in UTC: 2026-11-24T12:00.")
+]
 KeysOption = Annotated[
     list[Path] | None,
     typer.Option("--public-key", envvar="VERIFY_PUBLIC_KEY", help="Whose signature is trusted; may be repeated."),
@@ -39,9 +42,7 @@ def gate(
     runs: RunsOption = RUNS,
     public_key: KeysOption = None,
     waivers: Annotated[Path | None, typer.Option("--waivers", help="Default: policies/waivers.yaml.")] = None,
-    as_of: Annotated[
-        str | None, typer.Option("--as-of", help="What it would have said then, in UTC: 2026-11-24T12:00.")
-    ] = None,
+    as_of: AsOfOption = None,
     json: JsonOption = False,
 ) -> None:
     """GO or NO-GO, from the evidence of earlier runs alone, with the list of what blocks.
@@ -68,7 +69,7 @@ def gate(
                 f"{profile} counts signed evidence alone; say whose signature is trusted with --public-key."
             )
         keys = [load_public_key(file) for file in public_key or []]
-        now = datetime.now(UTC) if as_of is None else _time(as_of)
+        now = moment(as_of)
         stored = [run for run in stored_runs(runs) if as_of is None or run.started <= now]
         question = Question(demanded, _target(target, runs, stored), now, accepted, keys)
         answer = ask(question, runs, stored, catalogue)
@@ -150,12 +151,12 @@ def _target(named: str | None, runs: Path, stored: Iterable[StoredRun]) -> str:
     return there[0]
 
 
-def _time(text: str) -> datetime:
-    """A time in UTC. Raises _CallError."""
+def moment(as_of: str | None) -> datetime:
+    """The time that is meant, in UTC: now where none is named. Raises _CallError."""
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return datetime.now(UTC) if as_of is None else datetime.fromisoformat(as_of).replace(tzinfo=UTC)
     except ValueError as error:
-        raise _CallError(f'--as-of: "{text}" is no time; write it as 2026-11-24T12:00.') from error
+        raise _CallError(f'--as-of: "{as_of}" is no time; write it as 2026-11-24T12:00.') from error
 
 
 def _record(named: str, runs: Path) -> RunRecord:

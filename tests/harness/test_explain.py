@@ -71,7 +71,7 @@ def test_a_clause_is_told_with_what_it_needs_and_what_it_breaks() -> None:
     assert "create configmaps" in check["needs"]["disruptor"]
     assert "control_plane.endpoint" in check["settings"]
     assert check["fault"] == "control-plane-node-cut"
-    assert "in lab at most: 1 node" in check["fault_bounds"]
+    assert "in lab: 1 node" in check["fault_bounds"]
     assert [limit["text"] for limit in clause["limits"]] == ["at most 30 s (api_write_gap)"]
     assert told("1.1")["criteria"].keys() == {"A1.2"}
 
