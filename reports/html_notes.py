@@ -326,6 +326,7 @@ def _vouched(manifest: Manifest) -> Iterator[Html | None]:
     )
     rows = [
         ("Signed by key", manifest.key or f"evidence not signed: {manifest.unsigned}"),
+        ("Timestamp by", manifest.authority or (f"none: {manifest.unstamped}" if manifest.unstamped else "")),
         ("Follows run", follows),
         ("Profile", manifest.profile),
         ("Catalogue", manifest.catalogue_digest),

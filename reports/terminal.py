@@ -92,6 +92,8 @@ def _parts(record: RunRecord, catalogue: Catalogue, over: Overview, laid: Waived
     yield report
     if record.manifest is not None and not record.manifest.key:
         yield Text.assemble(("proof  ", "bright_black"), f"evidence not signed: {visible(record.manifest.unsigned)}")
+    elif record.manifest is not None and record.manifest.unstamped:
+        yield Text.assemble(("proof  ", "bright_black"), f"no timestamp: {visible(record.manifest.unstamped)}")
     then = Text.assemble(("next   ", "bright_black"), _next(record, over))
     then.no_wrap, then.overflow = True, "ignore"
     yield then

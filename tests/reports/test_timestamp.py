@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.verdict import decide
-from policies.catalogue import Catalogue
+from policies.catalogue import Catalogue, load_catalogue
 from reports.evidence import Checked, check
 from reports.model import Manifest
 from reports.signing import generate, load_public_key, load_signing_key
 from reports.store import MANIFEST, PAGE, SIGNATURE, TIMESTAMP, RunStore
+from reports.terminal import show
 from reports.timestamp import Authorities, Authority, StampError, load_authorities, read, verify
 from tests.reports.authority import OpenSsl, stamping
 from tests.reports.judged import judged_run, one_of_each
@@ -128,10 +131,18 @@ def told_so(store: RunStore, folder: Path, says: str) -> None:
     assert says in said.unstamped
     assert said.key
     assert not (store.path / TIMESTAMP).exists()
-    assert (store.path / PAGE).exists()
+    assert says in (store.path / PAGE).read_text()
+    assert says in " ".join(console_of(store).split())
     found = checked(store, folder, None)
     assert found.problems == ()
     assert any(note.startswith("no timestamp: ") and says in note for note in found.notes)
+
+
+def console_of(store: RunStore) -> str:
+    """The screen at the end of a run."""
+    told = io.StringIO()
+    show(store.read(), load_catalogue(), Console(file=told, width=200))
+    return told.getvalue()
 
 
 def test_what_is_not_signed_has_nothing_to_stamp(signed: Path, catalogue: Catalogue, openssl: OpenSsl) -> None:
