@@ -452,13 +452,13 @@ def _remedy(word: _Word, standing: Standing, uncovered: Subject | None, catalogu
         return ""
     if standing is Standing.no_check:
         return "write its check, as CONTRIBUTING.md says"
+    told = next((remedy for _, remedy in remedy_lines(word.result.message) if remedy), "") if word.result else ""
     if standing is Standing.manual:
-        return "a person has to judge it"
+        return told or "a person has to judge it"
     if standing is Standing.broken and uncovered is not None and word.result is not None:
         own = next((f.remedy for f in word.result.findings if f.subject == uncovered.subject and f.remedy), "")
         return own or catalogue.remedy(*demand.name)
     if standing in {Standing.check_broke, Standing.not_evaluated} and word.result is not None:
-        told = next((remedy for _, remedy in remedy_lines(word.result.message) if remedy), "")
         return f"{told}, then: {again}" if told else again
     return again
 

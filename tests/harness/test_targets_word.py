@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,8 +10,12 @@ import yaml
 
 from policies.catalogue import load_catalogue
 from policies.facts.base import Cause
+from policies.profiles import load_profile
+from policies.waivers import Waivers
+from reports.gate import gate
 from reports.model import Verdict
 from reports.overview import overview
+from reports.runs import stored_runs
 from tests.harness.test_run import PASSES, Deployment, deployment, said, served, suite
 
 __all__ = ["deployment", "served"]
@@ -74,3 +79,20 @@ def test_a_name_that_the_catalogue_lacks_is_a_usage_error(deployment: Deployment
     result = deployment.run(PASSES)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert 'manual[0]: requirement 7.3 has no clause "recentt"' in said(result)
+
+
+def test_the_gate_says_what_the_person_has_to_look_at(deployment: Deployment) -> None:
+    says(deployment, manual=[{"requirement": "7.3", "clause": "recent", "look_at": "the minutes of the drill"}])
+    deployment.run(PASSES)
+    profile = load_profile("nightly", CATALOGUE).model_copy(update={"must_pass": ("7.3",)})
+    answer = gate(
+        stored_runs(deployment.pytester.path / "out/runs"),
+        profile=profile.model_copy(update={"kinds": ("inspect",)}),
+        catalogue=CATALOGUE,
+        waivers=Waivers(),
+        target="small",
+        now=datetime.now(UTC),
+    )
+    (blocker,) = [blocker for blocker in answer.blockers if blocker.clause == "recent"]
+    assert not answer.go
+    assert (blocker.what, blocker.remedy) == ("for a person", "the minutes of the drill")
