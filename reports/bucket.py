@@ -279,7 +279,7 @@ class BucketStore:
             folder = Path(scratch)
             wrong = {each: self._download(each, folder / each, whole=run in {None, each}) for each in runs}
             path = folder / run if run is not None else folder
-            found = check(path, keys, decide, authorities=authorities, from_its_start=False)
+            found = check(path, keys, decide, authorities=authorities, one_folder=False)
         return CheckedStore(
             tuple(replace(one, problems=(*wrong[one.run], *one.problems)) for one in found.runs), found.problems
         )

@@ -26,6 +26,7 @@ class Link(Struct, frozen=True):
     number: int = 0
     previous_run: str = ""
     previous: str = ""
+    chain: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,25 @@ def next_link(root: Path, run: str) -> Link:
     """The link of a run that ends now: it follows the last one of its folder. Raises OSError."""
     chained = [one for one in links(root).values() if one.link.number > 0 and one.run != run]
     if not chained:
-        return Link(1)
+        return Link(1, chain=run)
     last = max(chained, key=lambda one: one.link.number)
-    return Link(last.link.number + 1, last.run, last.digest)
+    return Link(last.link.number + 1, last.run, last.digest, last.link.chain or last.run)
 
 
-def breaks(there: Mapping[str, Linked], *, from_its_start: bool = True) -> Iterator[Break]:
+def breaks(there: Mapping[str, Linked], *, one_folder: bool = True) -> Iterator[Break]:
     """Every place at which the chain of a folder is broken, in its order.
 
-    ``from_its_start``: whether the first one has to be number 1; a store that lets go of runs when their time is over
-    has not.
+    ``one_folder`` is False for a store into which runs come from several folders, each with a chain of its own, and
+    which lets go of the oldest ones when their time is over.
     """
+    if one_folder:
+        yield from _breaks(there, from_its_start=True)
+        return
+    for chain in sorted({one.link.chain for one in there.values()}):
+        yield from _breaks({run: one for run, one in there.items() if one.link.chain == chain}, from_its_start=False)
+
+
+def _breaks(there: Mapping[str, Linked], *, from_its_start: bool) -> Iterator[Break]:
     chained = sorted((one for one in there.values() if one.link.number > 0), key=lambda one: one.link.number)
     followed: dict[str, str] = {}
     numbers = {one.link.number for one in chained}

@@ -123,13 +123,13 @@ def check(
     checkout: Path = CHECKOUT,
     *,
     authorities: Authorities | None = None,
-    from_its_start: bool = True,
+    one_folder: bool = True,
 ) -> CheckedStore:
     """Check a run by its folder, or every run of a folder and that none was taken out.
 
     ``keys`` are those whose signature is trusted; where there are any, a run that is not signed by one of them is not
     believed. The same holds for ``authorities`` and timestamps. ``checkout`` is asked by which commit a rule changed.
-    ``from_its_start``: see ``reports.chain.breaks``. Raises StoreError where there is no run, or where a file cannot
+    ``one_folder``: see ``reports.chain.breaks``. Raises StoreError where there is no run, or where a file cannot
     be read.
     """
     folder = path.resolve()
@@ -137,11 +137,11 @@ def check(
         if is_run(folder):
             there = links(folder.parent)
             one = _Check(RunStore(folder), keys, decide, checkout, authorities).run()
-            return CheckedStore((one,), tuple(_chain_of(folder.name, there, from_its_start)))
+            return CheckedStore((one,), tuple(_chain_of(folder.name, there, one_folder)))
         runs = [each for each in sorted(folder.iterdir()) if not each.is_symlink() and is_run(each)]
         if not runs:
             raise StoreError(f"{path} holds no run. Name the folder of a run, or the folder of runs that --out named.")
-        broken = breaks(links(folder), from_its_start=from_its_start)
+        broken = breaks(links(folder), one_folder=one_folder)
         chain = [Problem(f"chain at run {each.run}", each.what) for each in broken]
         latest = folder / LATEST
         if latest.is_symlink() and not latest.exists():
@@ -152,9 +152,9 @@ def check(
         raise StoreError(f"cannot read {error.filename or path}: {error.strerror or error}.") from error
 
 
-def _chain_of(run: str, there: Mapping[str, Linked], from_its_start: bool) -> Iterator[Problem]:
+def _chain_of(run: str, there: Mapping[str, Linked], one_folder: bool) -> Iterator[Problem]:
     """What is wrong between a run and its neighbours; a run that was copied away from them says nothing of them."""
-    for broken in breaks(there, from_its_start=from_its_start):
+    for broken in breaks(there, one_folder=one_folder):
         if run == broken.after or (run == broken.run and len(there) > 1):
             yield Problem(f"chain at run {broken.run}", broken.what)
 

@@ -163,6 +163,8 @@ class Manifest(RunSummary, frozen=True, kw_only=True):
     """The run that ended before it in the same folder; empty for the first."""
     previous: str = ""
     """SHA-256 of that run's ``manifest.json``; empty for the first."""
+    chain: str = ""
+    """The run with which the chain of its folder began; empty in runs from before it was kept here."""
     key: str = ""
     """Fingerprint of the key that signs this manifest; empty where it is not signed."""
     unsigned: str = ""

@@ -262,7 +262,7 @@ class Store(Strict):
 
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     prefix: Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)*$")] | None = Field(
-        default=None, description="Before the run's name. One prefix for each folder of runs, as these are one chain."
+        default=None, description="Before the run's name, for example that of the deployment."
     )
     endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")] | None = Field(
         default=None, description="https://host[:port]; without it AWS."

@@ -131,6 +131,16 @@ def test_the_chain_holds_in_the_bucket(kept: Kept) -> None:
     assert problems(other.check()) == []
 
 
+def test_runs_of_several_folders_are_several_chains(kept: Kept, catalogue: Catalogue) -> None:
+    kept.store.push(kept.runs[0].path)
+    key = load_signing_key(str(kept.folder / "key"))
+    for _ in range(2):
+        elsewhere = judged_run(kept.folder / "elsewhere", catalogue, key=key, cases=list(one_of_each())[:1])
+        kept.store.push(elsewhere.path)
+    kept.store.push(kept.runs[1].path)
+    assert problems(kept.check()) == []
+
+
 def test_a_run_that_was_removed_is_named(kept: Kept) -> None:
     kept = with_bucket(kept, mode="GOVERNANCE")
     for run in kept.runs:
