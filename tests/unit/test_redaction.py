@@ -97,6 +97,19 @@ def test_a_credential_that_is_held_is_found_without_anything_around_it() -> None
     assert "plain-words" not in redacted("upstream said plain-words-known-as-a-credential, twice")
 
 
+@pytest.mark.parametrize("name", ["VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"])
+def test_a_credential_in_a_variable_is_found_without_anything_around_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "as-it-was-given")
+    assert "as-it-was-given" not in redacted("the server says: as-it-was-given is no credential of mine")
+
+
+def test_where_a_credential_lies_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/token")
+    assert redacted("cannot read /var/run/secrets/token") == "cannot read /var/run/secrets/token"
+
+
 def test_the_same_key_gives_the_same_fingerprint_and_another_key_another(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
