@@ -11,10 +11,10 @@ import contextlib
 import os
 import shlex
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 
@@ -31,7 +31,7 @@ from harness.journal import Journal
 from harness.keeping import authority_of, bucket_of
 from harness.lease import Lease
 from harness.needs import asked_by
-from harness.preflight import look
+from harness.preflight import disturbed, look
 from harness.publishing import begin, conclude, publish
 from harness.restoration import RESTORED_WITHIN_S, TIDY_WITHIN_S, Rule, prove_restored
 from harness.resume import UNFINISHED, Resumed, ResumeError, resume
@@ -46,10 +46,10 @@ from policies.finding import Finding
 from policies.limits import Limits
 from reports.allure import allure_labels
 from reports.beginning import begun
-from reports.model import RunSummary, Verdict
+from reports.model import Verdict
 from reports.overview import EXIT_NOT_RESTORED
 from reports.signing import KEY_VARIABLE, SigningError, load_signing_key
-from reports.store import RunStore, StoreError
+from reports.store import RunStore, StoreError, unwritten
 from reports.timestamp import StampError
 from targets.model import Target, load_target
 
@@ -180,11 +180,13 @@ class RunPlugin:
         self.outcomes: dict[str, Outcome] = {}
         self.now: Outcome | None = None
         self.phase = ""
-        self.summary: RunSummary | None = None
-        self.session: pytest.Session | None = None
         self.interrupts = Interrupts()
         self.until_the_end = contextlib.ExitStack()
+        self.unwritten: StoreError | None = None
+        """Why the evidence cannot be kept any more."""
         self.rehearsed: dict[str, Unseen | None] = {}
+        self.disturbed: dict[int, Unseen | None] = {}
+        """By id() of an observation of the whole deployment: who was breaking things when it had been made."""
 
     # --- selection, order, preflight
 
@@ -222,6 +224,14 @@ class RunPlugin:
         if not run.planned:
             run.take_the_targets_word()
             return
+        try:
+            self._begin(session)
+        except StoreError as error:
+            self._stop_writing(error)
+
+    def _begin(self, session: pytest.Session) -> None:
+        """Write down what is meant, and look. Raises StoreError."""
+        run = self.run
         if run.dry:
             run.say("dry run: reads only; nothing is probed or broken, and nothing of it counts at the gate")
         self.until_the_end.enter_context(self.interrupts.heard())
@@ -235,6 +245,33 @@ class RunPlugin:
         run.take_the_targets_word()
 
     # --- one clause
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """A run whose evidence cannot be kept (a full disk) proves nothing, and ends after having undone all."""
+        try:
+            done = yield
+        except Exception as error:  # noqa: BLE001  (raised again where it is another one)
+            self._stop_writing(error)
+        if self.unwritten:
+            self._stop_writing(self.unwritten)
+        return done
+
+    def _stop_writing(self, error: Exception) -> NoReturn:
+        """End the run where an error says that its files cannot be written. Raises any other error again."""
+        self.unwritten = self._unwritten(error)
+        pytest.exit(str(self.unwritten), pytest.ExitCode.USAGE_ERROR)
+
+    def _unwritten(self, error: Exception) -> StoreError:
+        """What cannot be written, whether the harness, JUnit or Allure tried to. Raises any other error again."""
+        cause: BaseException | None = error
+        while cause is not None:  # pluggy tells what Allure's hooks raise as a warning
+            if isinstance(cause, StoreError):
+                return cause
+            if isinstance(cause, OSError):
+                return unwritten(Path(cause.filename or self.run.store.path), cause)
+            cause = cause.__cause__ or cause.__context__
+        raise error
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -284,6 +321,8 @@ class RunPlugin:
         name = f"{outcome.requirement} {outcome.clause}"
         if isinstance(error, KeyboardInterrupt):
             return
+        if isinstance(error, StoreError):
+            self.unwritten = error
         if isinstance(error, Unobservable):
             unseen = error.unseen
             finding = Finding.unseen(unseen.what, "to be seen", unseen)
@@ -340,9 +379,9 @@ class RunPlugin:
 
     # --- the end
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Prove that the deployment is as it was found, then write the reports and the exit code."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
+        """Prove that the deployment is as it was found; when JUnit and Allure have written, close the evidence."""
         run = self.run
         injector = run.injector
         if injector is not None:
@@ -352,9 +391,19 @@ class RunPlugin:
             self._prove_restoration(injected=injector is not None and injector.injected > 0)
         if injector is not None:
             injector.lease.release()
-        self.summary = conclude(run, int(exitstatus))
-        session.exitstatus = self.summary.exit_code
-        self.session = session
+        summary = conclude(run, int(exitstatus))
+        session.exitstatus = summary.exit_code
+        done = None
+        try:
+            done = yield
+            session.exitstatus = publish(run, summary)
+        except Exception as error:  # noqa: BLE001  (raised again where it is another one)
+            sentence = str(self._unwritten(error))
+            if self.unwritten is None:
+                run.say(sentence)
+            if not run.not_restored:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        return done
 
     def _prove_restoration(self, *, injected: bool) -> None:
         """After a fault inspect again; after probes only look for what they made."""
@@ -383,10 +432,20 @@ class RunPlugin:
         return leftovers(self.disruptor(), self.run.store.run_id)
 
     def pytest_unconfigure(self) -> None:
-        """Last, when JUnit and Allure have written: the manifest, the page, the screen."""
-        if self.summary is not None and self.session is not None:
-            self.session.exitstatus = publish(self.run, self.summary)
+        """From here on the run is not at work any more."""
         self.until_the_end.close()
+
+    def seen_alone(self, facts: Iterable[Fact]) -> None:
+        """Refuse what was seen while another run broke things: it began between preflight and the look.
+
+        Raises Unobservable(UNSAFE). What our own faults show is a fact of its own kind and not asked for here.
+        """
+        for fact in facts:
+            if isinstance(fact, Snapshot | Nodes) and id(fact) not in self.disturbed:
+                namespace = self.run.target.identities.namespace
+                self.disturbed[id(fact)] = disturbed(self.scanner(), namespace, self.run.store.run_id)
+            if (unseen := self.disturbed.get(id(fact))) is not None:
+                raise Unobservable(unseen)
 
     # --- the two identities, and what breaks things
 
@@ -487,6 +546,7 @@ def judge(request: pytest.FixtureRequest) -> Callable[..., None]:
     outcome = plugin.outcomes[request.node.nodeid]
 
     def judge(rule: Rule, *facts: Fact) -> None:
+        plugin.seen_alone(facts)
         plugin.run.judge(outcome, rule, facts)
 
     return judge

@@ -98,6 +98,17 @@ def look(
     return found
 
 
+def disturbed(scanner: Api, namespace: str, run: str) -> Unseen | None:
+    """Which other run breaks things now; None where none does, or where that cannot be asked."""
+    try:
+        if not Journal(scanner, namespace).entries():
+            return None
+        holder = Lease(scanner, namespace, "").holder()
+    except Unobservable:
+        return None
+    return held(holder) if holder is not None and holder.run != run else None
+
+
 def _left_over(scanner: Api) -> tuple[str, ...]:
     try:
         return leftovers(scanner)

@@ -66,10 +66,15 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}. "
-            "Free space or give write permission there, or keep runs elsewhere with --out."
-        ) from error
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: OSError) -> StoreError:
+    """What is said where a file of a run cannot be written."""
+    return StoreError(
+        f"cannot write {path}: {error.strerror or error}. "
+        "Free space or give write permission there, or keep runs elsewhere with --out."
+    )
 
 
 class RunStore:

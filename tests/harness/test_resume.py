@@ -251,7 +251,7 @@ def test_there_is_nothing_to_resume(resumable: Resumable) -> None:
 
 def test_a_resume_chooses_nothing_of_its_own(resumable: Resumable) -> None:
     resumable.ended(KILLED)
-    assert "leave out --requirement and --kind" in resumable.refused("--resume", "--requirement", "1.4")
+    assert "leave out --profile, --requirement and --kind" in resumable.refused("--resume", "--requirement", "1.4")
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_another_limit_of_the_target_is_another_run(resumable: Resumable) -> Non
     assert "other limits are in force now (1.1)" in resumable.refused()
 
 
-@pytest.mark.parametrize("name", ["findings.jsonl", "beginning.json", "fact"])
+@pytest.mark.parametrize("name", ["findings.jsonl", "fact"])
 def test_damaged_evidence_is_not_taken_up(resumable: Resumable, name: str) -> None:
     first = resumable.ended(KILLED)
     folder = Path(first.path)
@@ -292,8 +292,15 @@ def test_damaged_evidence_is_not_taken_up(resumable: Resumable, name: str) -> No
     raw[len(raw) // 2] ^= 1
     file.write_bytes(raw)
     refused = resumable.refused(f"--resume={first.run}")
-    assert "does not verify" in refused or "cannot read" in refused
+    assert "its evidence does not verify" in refused
     assert file.name in refused
+
+
+def test_a_beginning_that_cannot_be_read_is_not_taken_up(resumable: Resumable) -> None:
+    first = resumable.ended(KILLED)
+    file = Path(first.path) / "beginning.json"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert f"cannot read {file}" in resumable.refused(f"--resume={first.run}")
 
 
 def test_a_run_that_is_at_work_is_left_alone(resumable: Resumable) -> None:

@@ -379,6 +379,41 @@ def test_an_open_journal_stops_the_next_run(deployment: Deployment, *, alive: bo
         assert "control-plane-node-cut" in "".join(record.manifest.not_restored)
 
 
+def test_what_was_seen_while_another_run_began_to_break_things_is_no_verdict(deployment: Deployment) -> None:
+    entry = (
+        '{"id":"e1","run":"r1","target":"small","fault":"control-plane-node-cut","parameters":{"node":"cp1"},'
+        '"opened":"2026-11-24T11:00:00Z"}'
+    )
+    renewals = itertools.count()
+    asked: list[str] = []
+
+    def answer(request: Asked) -> tuple[int, Any]:
+        last = request.path.rpartition("/")[2]
+        asked.append(last)
+        match last:
+            case "token":
+                return 201, {"status": {"token": "t"}}
+            case "selfsubjectaccessreviews":
+                return 201, {"status": {"allowed": True}}
+            case "verify-journal" if "nodes" not in asked:  # still in preflight
+                return 404, status(404, "not found")
+            case "verify-journal":
+                return 200, {"data": {"e1": entry}}
+            case "verify-disrupt":
+                lease = {"holderIdentity": "r1|elsewhere|7|1|its boot", "leaseDurationSeconds": 2}
+                lease["renewTime"] = f"2026-11-24T11:00:{next(renewals):02}.000000Z"
+                return 200, {"metadata": {"resourceVersion": "1"}, "spec": lease}
+        return 200, {"gitVersion": "v1.36.3", "kind": "AnyList", "metadata": {}, "items": []}
+
+    with serving(answer) as server:
+        deployment.at(server.url)
+        result = deployment.run(suite("judge(red, snapshot)"))
+    assert result.ret == 10, said(result)
+    record = deployment.record
+    assert [(r.verdict, r.cause) for r in record.results] == [(Verdict.not_evaluated, Cause.UNSAFE)] * 2
+    assert "run r1 on elsewhere (pid 7) is breaking things" in record.results[0].message
+
+
 # --- the evidence
 
 JUDGES = """
