@@ -312,6 +312,15 @@ def test_a_run_of_a_profile_is_known_by_its_name(deployment: Deployment) -> None
 
 
 @pytest.mark.usefixtures("served")
+def test_a_run_of_a_profile_ends_with_the_gates_answer(deployment: Deployment) -> None:
+    nightly = said(deployment.run(PASSES, "--profile", "nightly", "--requirement", "7.3"))
+    assert re.search(r"gate   NO-GO nightly: \d+ things block, all of it with", nightly), nightly
+    golive = said(deployment.run(PASSES, "--profile", "golive", "--requirement", "7.3"))
+    assert "gate   golive counts signed evidence alone: run with --key" in golive
+    assert "gate   " not in said(deployment.run(PASSES, "--requirement", "7.3"))
+
+
+@pytest.mark.usefixtures("served")
 def test_what_does_not_apply_is_said_with_its_reason_and_not_run(deployment: Deployment) -> None:
     document = yaml.safe_load(deployment.target.read_text())
     document["not_applicable"] = [{"requirement": "7.3", "clause": "recent", "reason": "it is managed"}]
