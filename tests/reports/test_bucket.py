@@ -324,4 +324,7 @@ def test_as_it_is_typed(kept: Kept, tmp_path: Path) -> None:
     assert code == 1
     assert "  altered  manifest.json: it was deleted on " in said
     assert typed("fetch", "--target", target)[0] == 4
-    assert typed("push", first.path, "--target", TARGETS / "production.example.yaml")[0] == 4
+    target.write_text(text)
+    code, said = typed("push", first.path, "--target", target)
+    assert code == 4
+    assert "keeps its runs in a folder alone" in said
