@@ -21,7 +21,7 @@ from zlib import crc32
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("mutmut.toml")
-COPIED = ("policies", "harness", "reports", "targets", "tests/rules", "tests/mutation", "tests/harness")
+COPIED = ("policies", "harness", "fixtures", "reports", "targets", "tests/rules", "tests/mutation", "tests/harness")
 KILLED = frozenset({1, 3})  # mutmut's own codes: a test failed, or pytest fell over
 RAN_ON = frozenset({36, 24, -24, 152, 255})  # stopped after many times what the tests take: seen to differ as well
 SHOWN_LINES = 40  # of what mutmut said, where it did not come to its end

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from harness.verdict import SHOWN, decide, said_by_target, sentences
-from policies.facts.base import Cause, Fact
+from fixtures.unobservable import Unobservable
+from harness.verdict import SHOWN, Decision, decide, decide_error, said_by_target, sentences
+from policies.facts.base import Cause, Fact, Unseen
 from policies.finding import Finding
 from reports.model import Verdict
 from targets.model import Manual, load_target
@@ -37,6 +38,13 @@ def test_the_first_cause_stands_for_all() -> None:
     assert decide([GOOD, BLIND, BLIND_TOO], [], START).cause == Cause.FORBIDDEN
     no_cause_given = Finding("e", "to be seen", "nothing", None)
     assert decide([no_cause_given, BLIND], [], START).cause == Cause.INVALID
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_what_a_fixture_could_not_see_has_its_cause(cause: Cause) -> None:
+    """And is no error of the check."""
+    error = Unobservable(Unseen(cause, "nodes", "no answer"))
+    assert decide_error(error) == Decision(Verdict.not_evaluated, cause)
 
 
 def test_a_clause_that_a_person_judges_is_that_one_alone() -> None:
