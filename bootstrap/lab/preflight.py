@@ -8,7 +8,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from bootstrap.lab import build, network
+from bootstrap.lab import build, network, s3
 from bootstrap.lab.cgroups import KUBELET_CONTROLLERS, hierarchies, version_2
 from bootstrap.lab.commands import run
 from bootstrap.lab.errors import LabError, UnfitError
@@ -141,6 +141,7 @@ def _ports() -> list[str]:
     problems = []
     for port, what, kinds in (
         (API_PORT, "the API endpoint", (socket.SOCK_STREAM,)),
+        (s3.PORT, "the lab's S3", (socket.SOCK_STREAM,)),
         (53, "the lab's resolver", (socket.SOCK_STREAM, socket.SOCK_DGRAM)),
     ):
         for kind in kinds:

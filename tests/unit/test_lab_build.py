@@ -105,6 +105,16 @@ def test_a_reason_is_no_pin(folder: Folder) -> None:
     assert folder.keys() == before
 
 
+def test_a_program_of_a_wheel_is_another_when_the_wheel_is(folder: Folder) -> None:
+    wheel = f'[components.third]\nwheel = "third==1.0"\nsha256 = "{"a" * 64}"\nfile = "third"\nwhy = "the third"\n'
+    with folder.file.open("a") as file:
+        file.write(wheel)
+    third = folder.pins().components["third"]
+    assert (third.version, third.binary) == ("1.0", "third")
+    folder.replace("a" * 64, "b" * 64)
+    assert folder.pins().components["third"].key != third.key
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -122,6 +132,7 @@ def test_a_reason_is_no_pin(folder: Folder) -> None:
         ('module = "one"', 'source = "missing.c"', "does not exist"),
         ('why = "the first"', 'why = "x"\nomit = ["a"]', "both `omit_from` and `omit`"),
         ('why = "the first"', 'why = "x"\nfile = "a.yaml"', "`package` or `file`, not both"),
+        ('why = "the first"', 'why = "x"\nwheel = "one==1.0"\nfile = "one"', "must have `wheel` as NAME==VERSION"),
         ("toolchain", "colour = 1\ntoolchain", "the key colour is not known"),
         ("[modules.one]", "[modules]\none = 1\n[modules.other]", "[modules.one] must be a table"),
     ],
