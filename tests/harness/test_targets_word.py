@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.verdict import decide
 from policies.catalogue import load_catalogue
 from policies.facts.base import Cause
 from policies.profiles import load_profile
 from policies.waivers import Waivers
+from reports.evidence import check
 from reports.gate import gate
 from reports.model import Verdict
 from reports.overview import overview
@@ -57,6 +59,7 @@ def test_a_requirement_without_any_check_gets_the_targets_word(
     assert [(r.requirement, r.verdict, r.test) for r in deployment.record.results] == [("2.1", verdict, "")] * CLAUSES
     assert result.ret == code, said(result)
     assert "nothing to run" not in said(result)
+    assert check(deployment.runs[0], [], decide).runs[0].problems == ()
 
 
 def test_what_does_not_apply_is_no_longer_shown_as_without_a_check(deployment: Deployment) -> None:
