@@ -1,9 +1,10 @@
-"""``python -m tests.bench [--rounds N] [--scale]``: what `make bench` runs. Figures and method: docs/benchmarks.md."""
+"""``python -m tests.bench [--rounds N | --scale | --evidence RUN]``: what `make bench` runs; see docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
@@ -19,9 +20,14 @@ def main() -> int:
     parser.add_argument(
         "--scale", action="store_true", help="instead: 200 nodes, 5,000 pods, 500 namespaces simulated by KWOK"
     )
+    parser.add_argument("--evidence", type=Path, metavar="RUN", help="instead: what the evidence of a run costs")
     chosen = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     try:
+        if chosen.evidence:
+            from tests.bench.evidence import evidence
+
+            return 0 if evidence(chosen.evidence, console) else 1
         if chosen.scale:
             from tests.bench.scale import grow
 
