@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from policies.catalogue import Catalogue
 from policies.facts.base import Cause
 from policies.waivers import Waivers
 from reports.gate import Answer
-from reports.headline import carried_over, duration, headline, remedy_lines, to_type
+from reports.headline import RUNS, carried_over, duration, headline, remedy_lines, to_type
 from reports.markup import visible
 from reports.model import RunRecord, Verdict
 from reports.overview import ClauseState, Overview, RequirementState, look, overview
@@ -62,7 +63,9 @@ def screen(
     profile says, or a sentence why it was not asked.
     """
     laid = waived(record, catalogue, waivers)
-    return Group(*_parts(record, catalogue, overview(record, catalogue), laid), *_answered(answer))
+    return Group(
+        *_parts(record, catalogue, overview(record, catalogue), laid), *_answered(answer, Path(record.path).parent)
+    )
 
 
 def _parts(record: RunRecord, catalogue: Catalogue, over: Overview, laid: Waived) -> Iterator[RenderableType]:
@@ -224,7 +227,7 @@ def _these(states: Sequence[ClauseState]) -> str:
     return "; ".join(parts)
 
 
-def _answered(answer: Answer | str) -> Iterator[RenderableType]:
+def _answered(answer: Answer | str, runs: Path) -> Iterator[RenderableType]:
     """What the gate says, in one line, and where all of it is said."""
     if isinstance(answer, str):
         if answer:
@@ -233,9 +236,14 @@ def _answered(answer: Answer | str) -> Iterator[RenderableType]:
     word, colour = ("GO", "bold green") if answer.go else ("NO-GO", "bold red")
     count = len(answer.blockers)
     why = "" if answer.go else f"{count} {'thing blocks' if count == 1 else 'things block'}"
-    command = f"verify gate --profile {answer.profile} --target {answer.target}"
+    parts = ["verify", "gate", "--profile", answer.profile, "--target", answer.target]
+    parts += [] if runs.resolve() == Path(RUNS).resolve() else ["--runs", str(runs)]
+    parts += ["--public-key", "FILE.pub"] if answer.keys else []
+    command = shlex.join(parts)
     said = visible(f" {answer.profile}: {f'{why}, ' if why else ''}all of it with `{command}`")
-    yield Text.assemble(("gate   ", "bright_black"), (word, colour), said)
+    line = Text.assemble(("gate   ", "bright_black"), (word, colour), said)
+    line.no_wrap, line.overflow = True, "ignore"
+    yield line
 
 
 def _next(record: RunRecord, over: Overview) -> str:

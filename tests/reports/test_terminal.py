@@ -95,8 +95,7 @@ def test_the_gates_answer_is_the_last_word_but_one(tmp_path: Path, catalogue: Ca
     store = make_run(tmp_path, catalogue, healthy, gap_s=3.2)
     go = gate_runs.ask(gate_runs.a_run(1))
     no = gate_runs.ask(gate_runs.a_run(1, {("1.4", "wildcards"): gate_runs.broken("a subject")}))
-    assert "gate   GO golive: all of it with `verify gate --profile golive --target lab`" in screen(
-        store, catalogue, answer=go
-    )
+    command = f"verify gate --profile golive --target lab --runs {tmp_path}"
+    assert f"gate   GO golive: all of it with `{command}`" in screen(store, catalogue, answer=go)
     assert "gate   NO-GO golive: 1 thing blocks" in screen(store, catalogue, answer=no)
     assert "gate   not asked: no key" in screen(store, catalogue, answer="not asked: no key")
