@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from rich.console import Console
 
 from harness.gating import Question, ask
-from harness.keeping import keep
+from harness.keeping import bucket_of, keep
 from harness.run import Run
 from policies.catalogue import Catalogue
 from policies.documents import DocumentError
@@ -123,7 +123,7 @@ def _gate(run: Run) -> Answer | str:
 
 
 def _summary(run: Run, code: int) -> RunSummary:
-    target = run.target
+    target, bucket = run.target, bucket_of(run.target)
     return RunSummary(
         **asdict(run.beginning()),
         description=target.description,
@@ -134,6 +134,7 @@ def _summary(run: Run, code: int) -> RunSummary:
         emulated=tuple(Emulated(e.component, e.by) for e in target.emulated),
         not_restored=tuple(run.not_restored),
         dry_run=run.dry,
+        store=bucket.url() if bucket is not None else "",
         command=tuple(sys.argv),
         versions={
             **versions(),

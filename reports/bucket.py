@@ -172,22 +172,16 @@ class BucketStore:
             raise BucketError(self._no_lock())
 
     def _not_there_yet(self, run: RunStore) -> list[RunStore]:
-        """Runs before this one that could not be pushed when they ended, the oldest first.
-
-        None where the chain has no run in the bucket yet: it begins there with this one.
-        """
-        target, name = _manifest(run).target, _manifest(run).previous_run
-        found: list[RunStore] = []
-        while name:
-            if self._is_there(self.bucket.key(name, MANIFEST)):
-                return found
-            if not (run.path.parent / name / MANIFEST).is_file():
-                break
+        """Runs before this one that were meant for here and could not be pushed when they ended, the oldest first."""
+        name, found = _manifest(run).previous_run, list[RunStore]()
+        while name and (run.path.parent / name / MANIFEST).is_file():
             before = RunStore.open(run.path.parent / name)
-            if _manifest(before).target == target:
+            if _manifest(before).store == self.bucket.url():
+                if self._is_there(self.bucket.key(name, MANIFEST)):
+                    break
                 found.insert(0, before)
             name = _manifest(before).previous_run
-        return []
+        return found
 
     def _upload(self, run: RunStore, until: datetime) -> int:
         names = sorted(p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if p.is_file())

@@ -148,6 +148,8 @@ class RunSummary(Beginning, frozen=True, kw_only=True):
     """Sentences on what is not as the run found it."""
     dry_run: bool = False
     """Whether it only said what it would break: it inspected, and counts for nothing at the gate."""
+    store: str = ""
+    """Where in S3 the target wants the run kept as well, as an URL; whether it got there is seen there."""
     command: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     """``kubernetes`` (the API server's), ``python`` and the packages that took part."""

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from harness.verdict import decide, sentences
 from policies.catalogue import Catalogue, Overrides
 from reports.html import render
@@ -48,10 +50,12 @@ def judged_run(
     run_id: str | None = None,
     overrides: Overrides | None = None,
     authority: Authority | None = None,
+    bucket: str = "",
 ) -> RunStore:
     """Write a run through the store; ``made_by`` is the commit that it names, by default the one here.
 
-    ``overrides`` are the target's limits; a case that has limits of its own keeps them.
+    ``overrides`` are the target's limits; a case that has limits of its own keeps them. ``bucket`` is where it is to be
+    kept.
     """
     store = RunStore.create(root, run_id)
     judged = list(one_of_each() if cases is None else cases)
@@ -86,7 +90,7 @@ def judged_run(
     (store.path / "allure-results" / "5d1c-result.json").write_text('{"status": "passed"}')
     if finish:
         made = commit(CHECKOUT) if made_by is None else made_by
-        summary = summarise(store.run_id, catalogue, made, started, overrides)
+        summary = replace(summarise(store.run_id, catalogue, made, started, overrides), store=bucket)
         store.finish(
             summary,
             lambda record: render(record, catalogue, store.path / PAGE),

@@ -115,20 +115,27 @@ def test_what_was_pushed_is_what_comes_back_and_nobody_can_delete_it(kept: Kept,
     assert problems(kept.check(first)) == []
 
 
+def test_what_could_not_be_pushed_when_it_ended_goes_with_the_next_one(kept: Kept, catalogue: Catalogue) -> None:
+    """What was meant for elsewhere, or for a folder alone, does not: the first one here need not be number 1."""
+    key, here = load_signing_key(str(kept.folder / "key")), kept.store.bucket.url()
+    late, elsewhere, last, after = (
+        judged_run(kept.folder / "runs", catalogue, key=key, cases=list(one_of_each())[:1], bucket=bucket)
+        for bucket in (here, "s3://other", here, here)
+    )
+    assert kept.store.push(last.path).runs == (late.run_id, last.run_id)
+    assert kept.store.push(after.path).runs == (after.run_id,)
+    assert elsewhere.run_id not in kept.store.runs()
+    assert set(kept.store.runs()) == {late.run_id, last.run_id, after.run_id}
+    assert kept.store.push(after.path).runs == (after.run_id,)  # nothing is written again
+    (gap,) = problems(kept.check())  # two deployments in one folder of runs
+    assert f"the manifest of run {elsewhere.run_id}, number 5, is not there" in gap
+
+
 def test_the_chain_holds_in_the_bucket(kept: Kept) -> None:
-    """What could not be pushed when it ended goes with the next one; the first one there need not be number 1."""
-    _, second, third = kept.runs
-    kept.store.push(second.path)
-    assert kept.store.push(third.path).runs == (third.run_id,)
+    for run in kept.runs[1:]:
+        kept.store.push(run.path)
     assert problems(kept.check()) == []
-    other = with_bucket(kept, prefix=f"{kept.store.bucket.prefix}/other")
-    other.store.push(kept.runs[0].path)
-    assert other.store.push(third.path).runs == (second.run_id, third.run_id)
-    assert problems(other.check()) == []
-    assert other.store.latest() == other.store.runs()[-1]
-    again = other.store.push(third.path)  # nothing is written again
-    assert again.runs == (third.run_id,)
-    assert problems(other.check()) == []
+    assert kept.store.latest() == kept.store.runs()[-1]
 
 
 def test_runs_of_several_folders_are_several_chains(kept: Kept, catalogue: Catalogue) -> None:
