@@ -236,12 +236,12 @@ class RunPlugin:
             run.say("dry run: reads only; nothing is probed or broken, and nothing of it counts at the gate")
         self.until_the_end.enter_context(self.interrupts.heard())
         self.until_the_end.enter_context(begun(run.store.path, run.beginning()))
+        run.carry_over()  # before anything can end this run, which is then the one to take up
         checks = [asked_by(item, run.catalogue) for item in session.items]
         run.preflight = look(run.target, run.operator, checks, restore=run.restore, say=run.say)
         if run.preflight.still_broken:
             run.not_restored.append(run.preflight.still_broken)
             pytest.exit(run.preflight.still_broken, EXIT_NOT_RESTORED)
-        run.carry_over()
         run.take_the_targets_word()
 
     # --- one clause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import textwrap
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from reports.signing import generate, load_public_key
 from reports.store import RunStore
 from reports.terminal import screen
 from tests.harness.test_run import PLUGINS, Deployment, deployment, said, served
-from tests.unit.small_server import Asked
+from tests.unit.small_server import Asked, serving, status
 
 __all__ = ["deployment", "served"]  # fixtures
 pytest_plugins = "pytester"
@@ -238,6 +239,41 @@ def age(folder: Path, by: timedelta) -> None:
 
 
 # --- what is refused
+
+
+def test_nothing_is_taken_up_while_something_is_broken_and_nothing_is_lost_by_trying(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"id": "e1", "run": "r1", "target": "small", "fault": "switch", "parameters": {}}
+    broken: dict[str, str] = {}
+
+    def answer(request: Asked) -> tuple[int, Any]:
+        match request.path.rpartition("/")[2]:
+            case "version":
+                return 200, {"gitVersion": "v1.36.3"}
+            case "token":
+                return 201, {"status": {"token": "t"}}
+            case "selfsubjectaccessreviews":
+                return 201, {"status": {"allowed": True}}
+            case "verify-journal":
+                return 200, {"data": broken}
+            case "verify-disrupt":
+                return 404, status(404, "not found")
+        return 200, {"kind": "AnyList", "metadata": {}, "items": []}
+
+    with serving(answer) as server:
+        deployment.at(server.url)
+        resumable = Resumable(deployment, monkeypatch)
+        first = resumable.ended(KILLED)
+        broken["e1"] = json.dumps(entry | {"opened": "2026-11-24T11:00:00Z"})
+        refused = resumable.resumed()
+        assert refused.ret == 11, said(refused)
+        assert f"verify restore --target {deployment.target}" in said(refused)
+        assert not (resumable.folder / "asked").exists()
+        broken.clear()
+        assert resumable.resumed().ret == ALL_SEEN
+    assert resumable.asked == [INSPECTED, SECOND, THIRD]
+    assert verdicts(deployment.record)[FIRST] == (Verdict.passed, first.run)
 
 
 def test_there_is_nothing_to_resume(resumable: Resumable) -> None:
