@@ -14,7 +14,7 @@ from bootstrap.lab.templates import render, write
 from bootstrap.lab.waiting import wait_until
 
 SERVICES = ("haproxy", "coredns", "weed")
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
 
 
 def prepare() -> None:
