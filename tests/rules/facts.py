@@ -125,7 +125,10 @@ def pod(short: Short) -> Short:
             "containers": [container(name, has) for name, has in short.get("containers", {"main": {}}).items()],
             "initContainers": [container(name, has) for name, has in short.get("init", {}).items()],
         },
-        "status": {"phase": short.get("phase", "Running"), "conditions": [{"type": "Ready", "status": ready}]},
+        "status": {
+            "phase": short.get("phase", "Running"),
+            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": ready}],
+        },
     }
 
 
