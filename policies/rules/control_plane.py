@@ -357,7 +357,7 @@ def _changes(before: PodIdentity, after: PodIdentity | None) -> Sequence[str]:
         return [f"it was replaced by another pod of that name on {after.node}"]
     return [
         f"container {name} was {was} and is {after.containers.get(name, 'gone')}"
-        for name, was in before.containers.items()
+        for name, was in sorted(before.containers.items())
         if after.containers.get(name) != was
     ]
 
