@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from harness.journal import Entry, Journal
 from harness.lease import Lease
 from policies.facts.base import Cause
 from reports.model import Verdict
-from tests.lab.product import Running, start, verify
+from tests.lab.product import ROOT, VERIFY, Running, start, verify
 from tests.violations.lab import Lab
 
 FAULT: Final = ("run", "--target", "lab", "--requirement", "1.1", "--kind", "disrupt")
@@ -116,6 +117,53 @@ def test_impatience_does_not_stop_the_undo(lab: Lab, tmp_path: Path) -> None:
         restored = verify("restore", "--target", "lab", out=tmp_path)
         assert restored.exit_code == 0, restored.output
     assert_mended(lab, entry)
+
+
+def test_a_killed_run_is_taken_up_again_once_it_is_mended(lab: Lab, tmp_path: Path) -> None:
+    probed = {("1.4", slug) for slug in ("quota-enforced", "defaults-applied", "cross-namespace", "anonymous")}
+    killed = start("run", "--target", "lab", "--requirement", "1.1,1.4", out=tmp_path)
+    try:
+        entry = in_mid_fault(lab, killed)
+    finally:
+        killed.send(signal.SIGKILL)
+    first = killed.end().record.run
+
+    refused = verify("run", "--target", "lab", "--resume", out=tmp_path)
+    assert refused.exit_code == 11, refused.output
+    assert f"run `verify restore --target lab --out {tmp_path}`" in refused.output
+    assert "-j DROP" in chain(lab, entry)
+    assert verify("restore", "--target", "lab", out=tmp_path).exit_code == 0
+    assert_mended(lab, entry)
+    lab.settle()
+
+    resumed = verify("run", "--target", "lab", "--resume", out=tmp_path)
+    assert resumed.exit_code == 0, resumed.output
+    assert resumed.passed >= DISRUPTED | probed
+    origins = {clause: result.carried_from for clause, result in resumed.results.items() if result.carried_from}
+    assert origins == dict.fromkeys(probed, first)
+    assert f"carried over from run {first}" in resumed.output
+    checked = subprocess.run(
+        [VERIFY, "evidence", "check", tmp_path], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout
+    again = verify("run", "--target", "lab", "--resume", out=tmp_path)
+    assert again.exit_code == 4, again.output
+    assert "there is nothing to resume" in again.output
+
+
+def test_of_two_runs_started_together_one_breaks_things_and_the_other_says_why_not(lab: Lab, tmp_path: Path) -> None:
+    both = [start(*FAULT, out=tmp_path / name) for name in ("one", "two")]
+    one, two = sorted((running.end() for running in both), key=lambda ended: ended.exit_code)
+    assert (one.exit_code, two.exit_code) == (0, 10), (one.output, two.output)
+    assert one.passed >= DISRUPTED
+    assert not two.with_verdict(Verdict.failed, Verdict.error)
+    assert {clause for clause, cause in two.causes.items() if cause is Cause.UNSAFE} >= DISRUPTED
+    assert f"run {one.record.run} on {socket.gethostname()}" in two.output
+    assert "is breaking things in this deployment now" in two.output
+    assert not (tmp_path / two.out.name / "latest/journal.jsonl").exists()
+    assert journal(lab) == ()
+    assert Lease(lab.api, lab.target.identities.namespace, "").holder() is None
+    assert leftovers(lab.api) == ()
 
 
 def test_a_second_run_breaks_and_judges_nothing_meanwhile(lab: Lab, tmp_path: Path) -> None:
