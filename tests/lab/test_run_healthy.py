@@ -50,7 +50,8 @@ def assert_complete(folder: Path, run: str) -> None:
     (outage,) = (fact for fact in facts if isinstance(fact, ControlPlaneOutage))
     assert outage.proof
     lines = [msgspec.json.decode(raw, type=Line) for raw in (folder / "journal.jsonl").read_bytes().splitlines()]
-    assert [(line.event, line.entry.run) for line in lines] == [(e, run) for e in ("open", "injected", "undone")]
+    events = ("open", "injected", "proved", "undone")
+    assert [(line.event, line.entry.run) for line in lines] == [(event, run) for event in events]
     cases = ET.parse(folder / "junit.xml").getroot().iter("testcase")  # noqa: S314 - we wrote it
     assert len(list(cases)) == len(record.results)
     allure = list((folder / "allure-results").glob("*-result.json"))
