@@ -215,7 +215,7 @@ def _stopped(
     for need in found.refused:
         detail = f"{need.identity} may not {need.access}"
         unseen = Unseen(Cause.FORBIDDEN, ", ".join(need.uses), detail, f"grant it: `{RBAC}` writes what is needed")
-        for name in need.clauses if need.stops_clauses else ():
+        for name in need.clauses:
             stopped.setdefault(name, unseen)
     return stopped
 

@@ -103,23 +103,23 @@ def asked_by(item: pytest.Item, catalogue: Catalogue) -> Asked:
 
 @dataclass(frozen=True)
 class Need:
-    """One permission of one identity. ``clauses`` cannot be evaluated without it."""
+    """One permission of one identity."""
 
     identity: Identity
     access: Access
     uses: tuple[str, ...]
-    """The fixtures that use it, or what of the run itself does."""
+    """The fixtures that use it, then what of the run itself does."""
     clauses: tuple[Clause, ...]
-
-    @property
-    def stops_clauses(self) -> bool:
-        """Whether clauses stay without a verdict where it is refused, and not only the run around them knows less."""
-        return self.identity == "operator" or self.for_the_check
+    """What cannot be evaluated without it; empty where only the run around the checks knows less."""
 
     @property
     def for_the_check(self) -> bool:
         """Whether a check, or the fault that it injects, uses it itself."""
-        return any(use in FIXTURES or use in DISRUPTING for use in self.uses)
+        return any(map(_for_a_check, self.uses))
+
+
+def _for_a_check(use: str) -> bool:
+    return use in FIXTURES or use in DISRUPTING
 
 
 def needs(checks: Iterable[Asked], target: Target | None) -> tuple[Need, ...]:
@@ -133,9 +133,14 @@ def needs(checks: Iterable[Asked], target: Target | None) -> tuple[Need, ...]:
                     for one in each.within(target) if target is not None else (each,):
                         found.setdefault((who, one), {}).setdefault(use, {})[check.name] = None
     return tuple(
-        Need(who, one, tuple(uses), tuple(dict.fromkeys(name for names in uses.values() for name in names)))
+        Need(who, one, tuple(sorted(uses, key=lambda use: not _for_a_check(use))), tuple(_stopped(who, uses)))
         for (who, one), uses in found.items()
     )
+
+
+def _stopped(who: Identity, uses: Mapping[str, Mapping[Clause, None]]) -> dict[Clause, None]:
+    """The clauses that have no verdict without these uses; without the operator's tokens none has one."""
+    return {name: None for use, names in uses.items() if who == "operator" or _for_a_check(use) for name in names}
 
 
 def _of(check: Asked) -> Iterator[tuple[str, Declared]]:

@@ -86,9 +86,7 @@ def look(
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     say(f"preflight: Kubernetes {found.version}; {len(checks)} clauses: {kinds}")
     for need in found.refused:
-        stopped = (
-            f"{len(need.clauses)} clauses may stay not evaluated" if need.stops_clauses else "it is asked all the same"
-        )
+        stopped = f"{len(need.clauses)} clauses may stay not evaluated" if need.clauses else "it is asked all the same"
         say(f"preflight: {need.identity} may not {need.access}, for {', '.join(need.uses)}: {stopped}")
     found.left_over = _left_over(found.scanner)
     for name in found.left_over:
