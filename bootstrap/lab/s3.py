@@ -1,7 +1,7 @@
 """The lab's S3: SeaweedFS on the machine, with a bucket under Object Lock into which runs put their evidence.
 
-Only S3 itself, which knows one key, and its gRPC port listen on the bridge. Everything below it (master, volume, filer),
-where locks mean nothing, listens on loopback alone.
+Only S3 itself, which knows one key, and its gRPC port listen on the bridge. Everything below it (master, volume,
+filer), where locks mean nothing, listens on loopback alone.
 """
 
 from __future__ import annotations
