@@ -19,11 +19,10 @@ from rich.table import Table
 from policies.facts.base import Listing
 from policies.facts.kubernetes import Snapshot
 from reports.store import RunStore
-from targets.model import TARGETS
 from tests.bench.filling import Size, fill
 from tests.bench.measured import BenchError, measure
 from tests.bench.simulated import Simulated, simulated
-from tests.bench.tools import verdicts, verify_command
+from tests.bench.tools import lab_target, verdicts, verify_command
 
 FULL = Size(nodes=200, namespaces=500, pods=5000)
 EMPTY = Size(0, 0, 0)
@@ -109,10 +108,9 @@ def _snapshot(folder: Path) -> Snapshot:
     return found
 
 
-def _target(ssh_port: int | None) -> dict[str, object]:
+def _target(ssh_port: int | None) -> dict[str, Any]:
     """The lab's target. Where a port is given, no node is reached over SSH at another."""
-    target: dict[str, Any] = yaml.safe_load((TARGETS / "lab.yaml").read_text())
-    target |= {"name": "bench", "description": "The lab, filled with nodes and pods that KWOK simulates"}
+    target = lab_target() | {"name": "bench", "description": "The lab, filled with nodes and pods that KWOK simulates"}
     if ssh_port is not None:
         target["ssh"]["port"] = ssh_port
     return target
