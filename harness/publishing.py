@@ -18,7 +18,6 @@ from policies.catalogue import Catalogue
 from policies.documents import DocumentError
 from policies.profiles import load_profile
 from policies.waivers import load_waivers
-from reports.bucket import Kept
 from reports.gate import Answer
 from reports.model import Beginning, Emulated, Manifest, RunRecord, RunSummary
 from reports.overview import exit_code
@@ -94,7 +93,7 @@ def publish(run: Run, summary: RunSummary) -> int:
     spent = run.store.spent_s + time.monotonic() - began
     whole = (datetime.now(UTC) - summary.started).total_seconds()
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    if isinstance(kept, Kept):
+    if not isinstance(kept, str):
         also = f", with {len(kept.runs) - 1} earlier runs" if len(kept.runs) > 1 else ""
         took = f"{kept.objects} objects in {pushed - closed:.1f} s"
         console.print(f"kept   {kept.url}{also}, locked until {kept.until:%Y-%m-%d} ({took})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -22,8 +23,10 @@ from policies.limits import Limits
 from reports.model import Beginning, ClauseResult, Verdict
 from reports.signing import SigningKey
 from reports.store import RunStore
-from reports.timestamp import Authority
 from targets.model import Target
+
+if TYPE_CHECKING:
+    from reports.timestamp import Authority
 
 
 class ViolatedError(AssertionError):

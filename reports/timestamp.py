@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-import requests
 from cryptography import x509
 from rfc3161_client import (
     HashAlgorithm,
@@ -49,6 +48,8 @@ class Authority:
 
     def stamp(self, content: bytes) -> bytes:
         """A timestamp over ``content``, verified. Raises StampError."""
+        import requests
+
         request = TimestampRequestBuilder().data(content).hash_algorithm(HashAlgorithm.SHA256).build()
         try:
             answer = requests.post(self.url, request.as_bytes(), headers=QUERY, timeout=TIMEOUT_S)
