@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from bootstrap.lab.layers import IMAGE_VALUES, VALUES
-from bootstrap.lab.layout import BIN, BOOTSTRAP, HOST, KUBECONFIG, NAME
+from bootstrap.lab import layers
+from bootstrap.lab.layout import HOST
 from fixtures.unobservable import Unobservable
 from tests.violations.lab import Lab, Object
 from tests.violations.violation import violates
@@ -263,12 +261,7 @@ def environment_deleted(lab: Lab) -> Iterator[None]:
         yield
     finally:
         lab.until(lambda: lab.gone(path), "namespace staging to be gone")
-        subprocess.run(
-            [BOOTSTRAP / "run.sh", "--values", VALUES, "--values", IMAGE_VALUES, "--context", NAME],
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "KUBECONFIG": str(KUBECONFIG)},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        layers.apply(lambda _line: None)
 
 
 # --- while a node is lost
