@@ -15,6 +15,7 @@ from fixtures import ssh
 from fixtures.kubernetes import Api, operator, take_snapshot
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, wait_until
+from policies.facts.base import Cause, Unseen
 from policies.facts.kubernetes import Snapshot
 from targets.model import Target, load_target
 
@@ -99,6 +100,10 @@ class Lab:
 
     def _ask(self, method: str, path: str, body: object, kind: str = "application/json", fine: int = 0) -> None:
         answer = self.api.request(method, path, body, content_type=kind)
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            # Its etcd has no leader for a moment, as in the middle of a fault: asked again it may be done already.
+            said = f"HTTP {answer.status}: {answer.message}"
+            raise Unobservable(Unseen(Cause.UNREACHABLE, f"{method} {path}", said))
         if not answer.ok and answer.status != fine:
             raise AssertionError(f"{method} {path}: HTTP {answer.status}: {answer.message}")
 
