@@ -16,6 +16,7 @@ from fixtures.health import endpoint_trouble, service_trouble
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
+from reports.faults import BUDGET
 from targets.model import Target
 
 EVERY_S: Final = 1.0
@@ -70,7 +71,7 @@ class Watch:
 
     def used(self) -> str:
         """How much of each budget was used, in words."""
-        return "error budget used: " + ", ".join(
+        return BUDGET + ", ".join(
             f"{signal.name} {self._used[signal.name]:.1f} of {signal.budget_s:g} s" for signal in self._signals
         )
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from bootstrap.lab.cli import app as lab
+from harness.commands import RUNS, USAGE
 from harness.evidence_cli import app as evidence
 from harness.explain_cli import explain
 from harness.export_cli import app as export
@@ -26,9 +27,7 @@ from harness.preflight_cli import (
 )
 from policies.catalogue import load_catalogue
 from policies.documents import DocumentError
-
-USAGE = 4  # pytest's own code for a wrong call
-NOT_RESTORED = 11
+from reports.overview import EXIT_NOT_RESTORED
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +46,6 @@ app.add_typer(evidence)  # `verify keygen` and `verify evidence`
 app.add_typer(export, name="export")
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS = Path("out/runs")
 
 OutOption = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 
@@ -132,7 +130,7 @@ def restore(
         raise typer.Exit(USAGE) from error
     for problem in problems:
         say(f"not restored: {problem}")
-    raise typer.Exit(NOT_RESTORED if problems else 0)
+    raise typer.Exit(EXIT_NOT_RESTORED if problems else 0)
 
 
 @app.command()

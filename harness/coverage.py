@@ -12,13 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fixtures.kubernetes import Api
+from fixtures.nodes import look_at_nodes
 from fixtures.unobservable import Unobservable
 from harness.checks import Source
 from harness.dry_run import rehearse
-from harness.injection import Injector
-from harness.interrupts import Interrupts
-from harness.journal import Journal
-from harness.lease import Lease
 from harness.needs import IDENTITIES, Asked, Clause, Identity, Need, asked, needs
 from harness.preflight import Preflight, look
 from harness.run import not_permitted
@@ -91,9 +88,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
 def chosen(code: Source, catalogue: Catalogue, choice: Choice) -> tuple[Asked, ...]:
     """The checks of the suites that a choice takes, in the order of a run."""
     found = {name: asked(check, catalogue.clause(*name).kind) for name, check in code.checks.items()}
-    disrupted = frozenset(check.requirement for check in found.values() if check.kind == "disrupt")
-    if choice.kinds and "disrupt" not in choice.kinds:
-        disrupted = frozenset()
+    disrupted = choice.disrupted((check.requirement, check.kind) for check in found.values())
     order = [(requirement.id, clause.slug) for requirement in catalogue for clause in requirement.clauses]
     taken = [found[name] for name in order if name in found and choice.takes(name[0], found[name].kind, disrupted)]
     return tuple(sorted(taken, key=lambda check: KINDS.index(check.kind)))
@@ -121,7 +116,7 @@ def coverage(
     wanted = needs(applying, target)
     stopped = _stopped(target, found, applying, code, unsafe)
     clauses = [
-        *(_covered(check, target, stopped.get(check.name)) for check in checks),
+        *(_covered(check, target, code, stopped.get(check.name)) for check in checks),
         *_without_check(code, catalogue, choice),
     ]
     order = [(requirement.id, clause.slug) for requirement in catalogue for clause in requirement.clauses]
@@ -156,7 +151,7 @@ def coverage(
     )
 
 
-def _covered(check: Asked, target: Target, stopped: Unseen | None) -> ClauseCovered:
+def _covered(check: Asked, target: Target, code: Source, stopped: Unseen | None) -> ClauseCovered:
     said = _by_target(target, check)
     outlook: Outlook = said[0] if said is not None else "cannot be evaluated" if stopped else "can be evaluated"
     mine = {need.identity for need in needs([check], target) if need.for_the_check}
@@ -169,7 +164,7 @@ def _covered(check: Asked, target: Target, stopped: Unseen | None) -> ClauseCove
         why=said[1] if said is not None else f"{stopped.what}: {stopped.detail}" if stopped is not None else "",
         remedy=stopped.remedy if stopped is not None else "",
         identities=tuple(each for each in IDENTITIES if each in mine),
-        nodes=bool({"nodes", "control_plane_outage"} & set(check.fixtures)),
+        nodes=look_at_nodes.__name__ in code.names(check.fixtures),
     )
 
 
@@ -244,29 +239,15 @@ def _rehearsed(
         sentences: list[str] = []
         why_not = not_permitted(target, disrupt)
         if why_not is None and found.disruptor is not None and not found.still_broken and found.blind is None:
-            namespace = target.identities.namespace
-            injector = Injector(
-                run="preflight",
-                target=target,
-                api=found.disruptor,
-                journal=Journal(found.disruptor, namespace),
-                lease=Lease(found.disruptor, namespace, "preflight", say),
-                record=lambda _: None,
-                progress=sentences.append,
-                restore=restore,
-                may_disrupt=lambda: None,
-                interrupts=Interrupts(),
-            )
             say(f"what would be done to {system}: looking")
             try:
-                why_not = rehearse(system, injector)
+                why_not = rehearse(system, target, found.disruptor, restore=restore, say=sentences.append, progress=say)
             except Unobservable as error:
                 why_not = error.unseen
         if why_not is not None:
             unsafe[system] = why_not
-        said = tuple(sentence.removeprefix("dry run:").removeprefix(" ") for sentence in sentences)
         why = str(Unobservable(why_not)) if why_not is not None else ""
-        told.append(Disruption(system=system, sentences=said, why_not=why))
+        told.append(Disruption(system=system, sentences=tuple(sentences), why_not=why))
     return tuple(told), unsafe
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 from rich.console import Console
 
+from harness.commands import USAGE
 from policies.documents import DocumentError
 
 if TYPE_CHECKING:
     from reports.bucket import BucketStore
 
-USAGE: Final = 4
 ALTERED: Final = 1
 NOT_CONFIRMED: Final = 10
 SHOWN: Final = 20

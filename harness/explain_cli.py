@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.gate_cli import RUNS, AsOfOption, JsonOption, RunsOption, moment, printed, wrong_calls
+from harness.commands import RUNS, JsonOption, RunsOption, moment, printed, wrong_calls
+from harness.gate_cli import AsOfOption
 
 if TYPE_CHECKING:  # what a command does not need is not loaded for it
     from policies.catalogue import Catalogue, Clause, Requirement

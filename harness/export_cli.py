@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.commands import RUNS, CallError, RunsOption, recorded, wrong_calls
+
 if TYPE_CHECKING:  # what a command does not need is not loaded for it
     from policies.catalogue import Catalogue
     from reports.model import RunRecord
     from reports.waiving import Overlay
 
-USAGE = 4
-RUNS = Path("out/runs")
-
 app = typer.Typer(no_args_is_help=True, help="A run in the formats of other tools: OSCAL, OpenReports.")
 
 RunArgument = Annotated[str, typer.Argument(help="A run's id, or its folder; `latest` is the newest.")]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
 WaiversOption = Annotated[Path | None, typer.Option("--waivers", help="Default: policies/waivers.yaml.")]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", "-p", help="Whose terms waivers have to keep; default: the run's own.")
@@ -54,7 +51,7 @@ def oscal(
     from policies.framework import load_framework
     from reports.oscal import assessment_results
 
-    with _wrong_calls():
+    with wrong_calls():
         read = _read(run, runs, waivers, profile)
         framework = load_framework(read.catalogue)
         _write(assessment_results(read.record, read.catalogue, framework, read.overlay), output)
@@ -83,9 +80,9 @@ def openreports(
     from policies.framework import load_framework
     from reports.openreports import cluster_reports
 
-    with _wrong_calls():
+    with wrong_calls():
         if apply != (target is not None):
-            raise _CallError("--apply and --target belong together: reports are written to the deployment named.")
+            raise CallError("--apply and --target belong together: reports are written to the deployment named.")
         read = _read(run, runs, waivers, profile)
         reports = cluster_reports(read.record, read.catalogue, load_framework(read.catalogue), read.overlay)
         if target is not None:
@@ -105,11 +102,11 @@ def _apply(reports: Sequence[Mapping[str, Any]], named: str, record: RunRecord) 
     target = load_target(named)
     if record.target != target.name:
         of = f'of "{record.target}"' if record.target else "of a deployment that it could not name"
-        raise _CallError(f'run {record.run} is {of}, not of "{target.name}"; reports are written where they belong.')
+        raise CallError(f'run {record.run} is {of}, not of "{target.name}"; reports are written where they belong.')
     try:
         cluster.apply(operator(target), reports)
     except Unobservable as error:
-        raise _CallError(str(error)) from error
+        raise CallError(str(error)) from error
     typer.echo(f"written: {len(reports)} ClusterReports; see them with kubectl get clusterreports", err=True)
 
 
@@ -119,13 +116,12 @@ def _read(run: str, runs: Path, waivers: Path | None, profile: str | None) -> _E
     from policies.profiles import load_profile
     from policies.waivers import WAIVERS, load_waivers
     from reports.runs import StoredRun
-    from reports.store import RunStore
     from reports.waived import EVERYDAY
     from reports.waiving import over_run
 
     catalogue = load_catalogue()
     accepted = load_waivers(catalogue, waivers or WAIVERS).waivers
-    record = RunStore.open(runs / run if (runs / run).is_dir() else Path(run)).read()
+    record = recorded(run, runs)
     own = record.manifest.profile if record.manifest is not None else ""
     terms = load_profile(profile or own or EVERYDAY, catalogue).waivers
     day = (record.ended or StoredRun(record, "").started).date()
@@ -140,22 +136,5 @@ def _write(content: bytes, output: Path | None) -> None:
     try:
         output.write_bytes(content)
     except OSError as error:
-        raise _CallError(f"cannot write {output}: {error.strerror or error}. Name another file.") from error
+        raise CallError(f"cannot write {output}: {error.strerror or error}. Name another file.") from error
     typer.echo(f"written: {output}", err=True)
-
-
-class _CallError(Exception):
-    """A wrong call; the message is a sentence for the user."""
-
-
-@contextlib.contextmanager
-def _wrong_calls() -> Iterator[None]:
-    """Whatever is wrong with the call or a file ends with its sentence and exit code 4."""
-    from policies.documents import DocumentError
-    from reports.store import StoreError
-
-    try:
-        yield
-    except (DocumentError, StoreError, _CallError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(USAGE) from error

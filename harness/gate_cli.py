@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:  # what a command does not need is not loaded for it
-    from rich.console import RenderableType
+from harness.commands import RUNS, CallError, JsonOption, RunsOption, moment, printed, recorded, wrong_calls
 
-    from reports.model import RunRecord
+if TYPE_CHECKING:  # what a command does not need is not loaded for it
     from reports.runs import StoredRun
 
-USAGE = 4
-RUNS = Path("out/runs")
-
-RunsOption = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="All of it, for a program.")]
 TargetName = Annotated[
     str | None, typer.Option("--target", "-t", help="The target's name; needed where runs of several are kept.")
 ]
@@ -60,12 +51,12 @@ def gate(
 
     with wrong_calls():
         if profile is None:
-            raise _CallError(f"say for what: --profile with one of {', '.join(known_profiles())}.")
+            raise CallError(f"say for what: --profile with one of {', '.join(known_profiles())}.")
         catalogue = load_catalogue()
         demanded = load_profile(profile, catalogue)
         accepted = load_waivers(catalogue, waivers or WAIVERS)
         if demanded.signed and not public_key:
-            raise _CallError(
+            raise CallError(
                 f"{profile} counts signed evidence alone; say whose signature is trusted with --public-key."
             )
         keys = [load_public_key(file) for file in public_key or []]
@@ -89,7 +80,7 @@ def diff(
 
     with wrong_calls():
         catalogue = load_catalogue()
-        found = difference(_record(before, runs), _record(after, runs), catalogue)
+        found = difference(recorded(before, runs), recorded(after, runs), catalogue)
     printed(found, json, lambda: diff_screen(found))
 
 
@@ -117,61 +108,16 @@ def history(
     printed(found, json, lambda: histories.history_screen(found, catalogue))
 
 
-class _CallError(Exception):
-    """A wrong call; the message is a sentence for the user."""
-
-
-@contextlib.contextmanager
-def wrong_calls() -> Iterator[None]:
-    """Whatever is wrong with the call or a file ends with its sentence and exit code 4."""
-    from policies.catalogue import UnknownNameError
-    from policies.documents import DocumentError
-    from reports.signing import SigningError
-    from reports.store import StoreError
-
-    try:
-        yield
-    except (DocumentError, UnknownNameError, StoreError, SigningError, _CallError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(USAGE) from error
-
-
 def _target(named: str | None, runs: Path, stored: Iterable[StoredRun]) -> str:
-    """The target meant: as named, or the only one of which there are runs. Raises _CallError."""
+    """The target meant: as named, or the only one of which there are runs. Raises CallError."""
     from policies.documents import did_you_mean
 
     there = sorted({run.manifest.target for run in stored if run.manifest is not None})
     if named is not None:
         if there and named not in there:
-            raise _CallError(f'{runs} holds no run of a target "{named}".{did_you_mean(named, there)}')
+            raise CallError(f'{runs} holds no run of a target "{named}".{did_you_mean(named, there)}')
         return named
     if len(there) != 1:
         has = f"holds runs of {', '.join(there)}" if there else "holds no finished run"
-        raise _CallError(f"{runs} {has}; say which deployment with --target.")
+        raise CallError(f"{runs} {has}; say which deployment with --target.")
     return there[0]
-
-
-def moment(as_of: str | None) -> datetime:
-    """The time that is meant, in UTC: now where none is named. Raises _CallError."""
-    try:
-        return datetime.now(UTC) if as_of is None else datetime.fromisoformat(as_of).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise _CallError(f'--as-of: "{as_of}" is no time; write it as 2026-11-24T12:00.') from error
-
-
-def _record(named: str, runs: Path) -> RunRecord:
-    from reports.store import RunStore
-
-    return RunStore.open(runs / named if (runs / named).is_dir() else Path(named)).read()
-
-
-def printed(value: object, json: bool, screen: Callable[[], RenderableType]) -> None:
-    """Print what a command found: all of it as JSON, or the screen."""
-    if json:
-        import msgspec
-
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
-        return
-    from rich.console import Console
-
-    Console(highlight=False).print(screen())

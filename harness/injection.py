@@ -15,10 +15,11 @@ from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, WaitTimeout, wait_until
 from harness.budget import Watch, signals
 from harness.interrupts import Interrupts, UndoNow
-from harness.journal import Entry, Event, Journal, Line, Recorder
+from harness.journal import Journal, Recorder
 from harness.lease import Lease
 from harness.preconditions import Preconditions, look
 from policies.facts.base import Cause, Unseen
+from reports.faults import Entry, Event, Line
 from targets.model import Target
 
 UNDO_WITHIN_S = 120.0  # an undo that needs longer needs a person

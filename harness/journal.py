@@ -8,19 +8,17 @@ it can be undone while the API is away.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from fixtures.kubernetes import Access, Answer, Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
-from policies.facts.faults import Radius
 from reports.canonical import UNREADABLE
+from reports.faults import Entry, Line
 
 CONFIG_MAP = "verify-journal"
 READ_ACCESS: Final = (Access("get", "", "configmaps", "<identities.namespace>", name=CONFIG_MAP),)
@@ -31,30 +29,6 @@ WRITE_ACCESS: Final = (
 )
 RESTORED = "restored.jsonl"
 """Beside the runs: what ``verify restore`` undid of them. It does not write into a run, whose evidence is closed."""
-Event = Literal["open", "injected", "proved", "ended early", "undone"]
-
-
-class Entry(Struct, frozen=True):
-    """One fault that is about to be, or has been, injected. ``parameters`` are all that its undo needs."""
-
-    id: str
-    run: str
-    target: str
-    fault: str
-    parameters: dict[str, str]
-    opened: datetime
-    radius: Radius | None = None
-    """What it said it would touch at most; None in entries from before that was kept."""
-
-
-class Line(Struct, frozen=True):
-    """One line of ``journal.jsonl``."""
-
-    at: datetime
-    event: Event
-    entry: Entry
-    detail: str = ""
-    """The proof, why it was ended early, or what of the error budget was used."""
 
 
 def refused(answer: Answer, what: str) -> Unobservable:

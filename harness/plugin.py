@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -24,6 +24,7 @@ from fixtures.redaction import RedactionError, redact_error, redacted, redaction
 from fixtures.scratch import leftovers
 from fixtures.unobservable import Unobservable
 from harness import selection
+from harness.commands import RUNS
 from harness.dry_run import rehearse
 from harness.injection import Injector, NotRestoredError
 from harness.interrupts import Interrupts
@@ -63,9 +64,6 @@ MARKS = {
 }
 
 
-RUNS: Final = "out/runs"
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of a run; ``verify run`` passes the same ones on."""
     group = parser.getgroup("verify", "verify a live deployment")
@@ -88,7 +86,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="RUN",
         help="repeat only what an interrupted run has no fresh evidence of (default: the latest of the target)",
     )
-    group.addoption("--out", default=RUNS, metavar="DIR", help=f"where runs are kept (default: {RUNS})")
+    group.addoption("--out", default=str(RUNS), metavar="DIR", help=f"where runs are kept (default: {RUNS})")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -144,7 +142,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def restore_command(target: str, out: str) -> str:
     """What to type where a run left something broken, with the options that it was given."""
-    return shlex.join(["verify", "restore", "--target", target, *([] if out == RUNS else ["--out", out])])
+    return shlex.join(["verify", "restore", "--target", target, *([] if Path(out) == RUNS else ["--out", out])])
 
 
 def _speaker(config: pytest.Config) -> Callable[[str], None]:
@@ -301,7 +299,14 @@ class RunPlugin:
             why_not = self._may_disrupt()
             if why_not is not None:
                 run.say(f"dry run: {system} would not be touched: {Unobservable(why_not)}")
-            self.rehearsed[system] = why_not or rehearse(system, self.injector())
+            self.rehearsed[system] = why_not or rehearse(
+                system,
+                run.target,
+                self.disruptor(),
+                restore=run.restore,
+                say=lambda line: run.say(f"dry run: {line}"),
+                progress=run.say,
+            )
         why_not = self.rehearsed[system]
         if why_not is not None:
             raise Unobservable(why_not)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.gate_cli import RUNS, USAGE, JsonOption, printed, wrong_calls
+from harness.commands import RUNS, USAGE, JsonOption, printed, wrong_calls
 
 if TYPE_CHECKING:  # what a command does not need is not loaded for it
     from harness.selection import Choice

@@ -20,7 +20,7 @@ from policies.profiles import load_profile
 from policies.waivers import load_waivers
 from reports.gate import Answer
 from reports.model import Beginning, Emulated, Manifest, RunRecord, RunSummary
-from reports.overview import exit_code
+from reports.overview import EXIT_NOT_EVALUATED, exit_code
 from reports.provenance import code, commit, versions
 from reports.runs import stored_runs
 from reports.signing import MAKE_ONE
@@ -28,7 +28,6 @@ from reports.store import PAGE, StoreError
 from targets.model import Target
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_KEPT = 10
 PYTEST_OWN = {2, 3, 4}  # interrupted, internal error, usage: nothing that was judged says more than these
 
 
@@ -100,7 +99,7 @@ def publish(run: Run, summary: RunSummary) -> int:
     elif kept:
         console.print(f"kept   only in {run.store.path}: {kept} Then: verify evidence push {run.store.path}")
     console.print(f"cost   evidence and reports took {spent:.1f} s of {whole:.1f} s ({100 * spent / whole:.1f} %)")
-    return NOT_KEPT if summary.exit_code == 0 and isinstance(kept, str) and kept else summary.exit_code
+    return EXIT_NOT_EVALUATED if summary.exit_code == 0 and isinstance(kept, str) and kept else summary.exit_code
 
 
 def _gate(run: Run) -> Answer | str:

@@ -16,9 +16,10 @@ from fixtures.unobservable import Unobservable
 from fixtures.waiting import WaitTimeout
 from harness.identity import as_identity
 from harness.injection import NotRestoredError, close, undo
-from harness.journal import RESTORED, Journal, Line, open_lines
+from harness.journal import RESTORED, Journal, open_lines
 from harness.lease import Lease
 from reports.beginning import BEGINNING, at_work
+from reports.faults import Line
 from targets.model import Target
 
 AT_WORK_AT_MOST: Final = timedelta(hours=1)

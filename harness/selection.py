@@ -37,6 +37,12 @@ class Choice:
             return False
         return not self.kinds or kind in self.kinds or (kind == "inspect" and requirement in disrupted)
 
+    def disrupted(self, clauses: Iterable[tuple[str, Kind]]) -> frozenset[str]:
+        """The requirements among these clauses whose disruption is taken, as far as the kinds say."""
+        if self.kinds and "disrupt" not in self.kinds:
+            return frozenset()
+        return frozenset(requirement for requirement, kind in clauses if kind == "disrupt")
+
 
 def choose(
     catalogue: Catalogue, requirements: Iterable[str], kinds: Iterable[str], profile: str | None = None
@@ -103,9 +109,7 @@ def arrange(
         slugs = [c.slug for c in catalogue.requirement(requirement).clauses]
         order[item.nodeid] = (KINDS.index(clause.kind), ids.index(requirement), slugs.index(slug))
         kinds[item.nodeid] = (requirement, clause.kind)
-    disrupted = frozenset(requirement for requirement, kind in kinds.values() if kind == "disrupt")
-    if choice.kinds and "disrupt" not in choice.kinds:
-        disrupted = frozenset()
+    disrupted = choice.disrupted(kinds.values())
     kept = [item for item in all_items if choice.takes(*kinds[item.nodeid], disrupted)]
     left_out = [item for item in all_items if item not in kept]
     return sorted(kept, key=lambda item: order[item.nodeid]), left_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -18,18 +18,30 @@ BUDGET: Final = "error budget used: "
 """How the line of an undo begins that says how much of the budget was used."""
 
 
-class _Entry(Struct, frozen=True):
+Event = Literal["open", "injected", "proved", "ended early", "undone"]
+
+
+class Entry(Struct, frozen=True):
+    """One fault that is about to be, or has been, injected. ``parameters`` are all that its undo needs."""
+
     id: str
+    run: str
+    target: str
     fault: str
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str]
+    opened: datetime
     radius: Radius | None = None
+    """What it said it would touch at most; None in entries from before that was kept."""
 
 
-class _Line(Struct, frozen=True):
+class Line(Struct, frozen=True):
+    """One line of ``journal.jsonl``, which the harness writes."""
+
     at: datetime
-    event: str
-    entry: _Entry
+    event: Event
+    entry: Entry
     detail: str = ""
+    """The proof, why it was ended early, or what of the error budget was used."""
 
 
 class FaultRecord(Struct, frozen=True, kw_only=True):
@@ -67,15 +79,15 @@ def faults_of(run: Path) -> tuple[FaultRecord, ...]:
     return tuple(found.values())
 
 
-def _lines(raw: list[bytes]) -> Iterator[_Line]:
+def _lines(raw: list[bytes]) -> Iterator[Line]:
     for one in raw:
         try:
-            yield msgspec.json.decode(one, type=_Line)
+            yield msgspec.json.decode(one, type=Line)
         except UNREADABLE:
             continue
 
 
-def _said(line: _Line) -> dict[str, object]:
+def _said(line: Line) -> dict[str, object]:
     match line.event:
         case "injected":
             return {"injected": line.at}

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench.measured import BenchError
+from tests.program import ProgramError
 
 ROUNDS = 5
 
@@ -35,7 +36,7 @@ def main() -> int:
         from tests.bench.comparison import compare
 
         return 0 if compare(max(1, chosen.rounds), console) else 1
-    except BenchError as error:
+    except (BenchError, ProgramError) as error:
         console.print(f"bench: {error}", markup=False)
         return 2
 

@@ -7,7 +7,6 @@ some eighty requests, so 500 are not deleted: the lab is taken down and brought 
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +21,11 @@ from fixtures.kubernetes import Api, KubeconfigError
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, WaitTimeout, wait_until
 from tests.bench.measured import BenchError
+from tests.program import Program, started
 
 STAGES = Path(__file__).with_name("stages.yaml")
 LABEL = "type"
 SIMULATED = "kwok"
-END_TIMEOUT_S = 20.0
 ASIDE_TIMEOUT_S = 120.0
 
 NOT_SIMULATED = {"matchExpressions": [{"key": LABEL, "operator": "NotIn", "values": [SIMULATED]}]}
@@ -44,20 +43,6 @@ ASIDE: dict[str, dict[str, Any]] = {
     "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-router": NOWHERE,
     "/apis/apps/v1/namespaces/kube-system/deployments/kube-state-metrics": {"spec": {"replicas": 0}},
 }
-
-
-@dataclass(frozen=True)
-class Program:
-    """KWOK's controller, started."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def check(self) -> None:
-        """Raises `BenchError` with its last words where it has ended by itself."""
-        if self.process.poll() is not None:
-            words = " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
-            raise BenchError(f"KWOK ended by itself: {words}")
 
 
 @dataclass(frozen=True)
@@ -88,7 +73,17 @@ def simulated(folder: Path, say: Callable[[str], None]) -> Iterator[Simulated]:
         raise BenchError(f"the lab does not answer: {error}") from error
     try:
         own_pods = _set_aside(api)
-        with _kwok(program, folder) as kwok:
+        with started(
+            program,
+            f"--kubeconfig={KUBECONFIG}",
+            f"--config={STAGES}",
+            "--manage-all-nodes=false",
+            f"--manage-nodes-with-label-selector={LABEL}={SIMULATED}",
+            "--node-ip=127.0.0.1",
+            "--node-lease-duration-seconds=40",
+            "--v=WARN",
+            log=folder / "kwok.log",
+        ) as kwok:
             yield Simulated(api, kwok, own_nodes, own_pods)
     finally:
         say("the lab is full of what was simulated: taking it down and up")
@@ -130,34 +125,3 @@ def _set_aside(api: Api) -> int:
         return wait_until(gone, ASIDE_TIMEOUT_S, "what follows every pod to be set aside", interval_s=1.0)
     except WaitTimeout as error:
         raise BenchError(str(error)) from error
-
-
-@contextmanager
-def _kwok(program: Path, folder: Path) -> Iterator[Program]:
-    log = folder / "kwok.log"
-    with log.open("wb") as written:
-        process = subprocess.Popen(
-            # So that it ends with us, even where we are killed.
-            [
-                *("setpriv", "--pdeathsig", "KILL", str(program)),
-                f"--kubeconfig={KUBECONFIG}",
-                f"--config={STAGES}",
-                "--manage-all-nodes=false",
-                f"--manage-nodes-with-label-selector={LABEL}={SIMULATED}",
-                "--node-ip=127.0.0.1",
-                "--node-lease-duration-seconds=40",
-                "--v=WARN",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield Program(process, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

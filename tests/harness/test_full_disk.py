@@ -7,7 +7,7 @@ import subprocess
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -15,7 +15,7 @@ from harness.verdict import decide
 from reports.evidence import check
 from reports.store import RunStore
 from tests.harness.test_run import PLUGINS, Deployment, deployment, said
-from tests.unit.small_server import Asked, serving, status
+from tests.unit.small_server import granting, serving
 
 __all__ = ["deployment"]  # a fixture
 pytest_plugins = "pytester"
@@ -105,26 +105,12 @@ def small_disk(pytester: pytest.Pytester) -> Iterator[Path]:
         subprocess.run(["umount", out], check=True)
 
 
-def answer(request: Asked) -> tuple[int, Any]:
-    """An API that grants everything, holds nothing and keeps nothing."""
-    match request.path.rpartition("/")[2]:
-        case "version":
-            return 200, {"gitVersion": "v1.36.3"}
-        case "token":
-            return 201, {"status": {"token": "t"}}
-        case "selfsubjectaccessreviews":
-            return 201, {"status": {"allowed": True}}
-        case "verify-journal" | "verify-disrupt" if request.method == "GET":
-            return 404, status(404, "not found")
-    return 200, {"kind": "AnyList", "metadata": {"resourceVersion": "1"}, "items": []}
-
-
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_full_disk(moment: str, small_disk: Path, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     deployment.pytester.makepyfile(test_suite=textwrap.dedent(SUITE).replace("MOMENT", moment))
     plugins = [part for plugin in PLUGINS for part in ("-p", plugin)]
-    with serving(answer) as server:
+    with serving(granting) as server:
         deployment.at(server.url, disrupt={"allowed": True})
         result = deployment.pytester.runpytest_subprocess(
             *plugins, "-q", "-p", "no:hypothesispytest", "--assert=plain", "--target", str(deployment.target)

@@ -22,9 +22,9 @@ from fixtures.waiting import WaitTimeout, wait_until
 from harness import lease
 from harness.injection import Injector
 from harness.interrupts import Interrupts
-from harness.journal import Line
 from policies.facts.base import Cause
 from policies.facts.faults import Radius
+from reports.faults import Line
 from targets.model import BlastRadius, ControlPlane, Disrupt, ErrorBudget, Target, Window, load_target
 from tests.harness.storm import ROUNDS, injector, switch
 from tests.unit.small_server import Asked, serving, status

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.journal import Entry, Event, Line, open_lines
+from harness.journal import open_lines
+from reports.faults import Entry, Event, Line
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from fixtures.kubernetes import Access
 from harness.cli import app
 from targets.model import load_target
-from tests.unit.small_server import Asked, SmallServer, serving, status
+from tests.unit.small_server import Asked, SmallServer, granting, serving
 
 Refuses = Callable[[Access], bool]
 
@@ -42,19 +42,13 @@ def deployment(refuses: Refuses = lambda _: False, journal: dict[str, str] | Non
 
     def answer(asked: Asked) -> tuple[int, Any]:
         match asked.path.partition("?")[0].rpartition("/")[2]:
-            case "version":
-                return 200, {"gitVersion": "v1.36.3"}
-            case "token":
-                return 201, {"status": {"token": "t"}}
             case "selfsubjectaccessreviews":
                 a = asked.body["spec"]["resourceAttributes"]
                 access = Access(a["verb"], a["group"], a["resource"], a["namespace"], a["subresource"], a["name"])
                 return 201, {"status": {"allowed": not refuses(access)}}
             case "verify-journal" if journal is not None:
                 return 200, {"data": journal}
-            case "verify-journal" | "verify-disrupt":
-                return 404, status(404, "not found")
-        return 200, {"items": []}
+        return granting(asked)
 
     with serving(answer) as server:
         yield server

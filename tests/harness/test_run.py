@@ -22,7 +22,7 @@ from reports.model import RunRecord, Verdict
 from reports.signing import generate, load_public_key
 from reports.store import PAGE, RunStore
 from tests.reports.s3 import serving_s3
-from tests.unit.small_server import Asked, serving, status
+from tests.unit.small_server import Asked, granting, serving
 
 pytest_plugins = "pytester"
 
@@ -127,19 +127,7 @@ def deployment(pytester: pytest.Pytester) -> Deployment:
 def served(deployment: Deployment) -> Iterator[list[Asked]]:
     """A deployment whose API grants everything and holds nothing; yields what it was asked."""
 
-    def answer(request: Asked) -> tuple[int, Any]:
-        match request.path.rpartition("/")[2]:
-            case "version":
-                return 200, {"gitVersion": "v1.36.3"}
-            case "token":
-                return 201, {"status": {"token": "t"}}
-            case "selfsubjectaccessreviews":
-                return 201, {"status": {"allowed": True}}
-            case "verify-journal":
-                return 404, status(404, "not found")
-        return 200, {"kind": "AnyList", "metadata": {}, "items": []}
-
-    with serving(answer) as server:
+    with serving(granting) as server:
         deployment.at(server.url)
         yield server.asked
 
@@ -359,15 +347,11 @@ def test_an_open_journal_stops_the_next_run(deployment: Deployment, *, alive: bo
 
     def answer(request: Asked) -> tuple[int, Any]:
         match request.path.rpartition("/")[2]:
-            case "token":
-                return 201, {"status": {"token": "t"}}
-            case "selfsubjectaccessreviews":
-                return 201, {"status": {"allowed": True}}
             case "verify-journal":
                 return 200, {"data": {"e1": entry}}
             case "verify-disrupt":
                 return 200, {"metadata": {"resourceVersion": "1"}, "spec": lease()}
-        return 200, {"gitVersion": "v1.36.3", "kind": "AnyList", "items": []}
+        return granting(request)
 
     with serving(answer) as server:
         deployment.at(server.url)
@@ -400,19 +384,13 @@ def test_what_was_seen_while_another_run_began_to_break_things_is_no_verdict(dep
         last = request.path.rpartition("/")[2]
         asked.append(last)
         match last:
-            case "token":
-                return 201, {"status": {"token": "t"}}
-            case "selfsubjectaccessreviews":
-                return 201, {"status": {"allowed": True}}
-            case "verify-journal" if "nodes" not in asked:  # still in preflight
-                return 404, status(404, "not found")
-            case "verify-journal":
+            case "verify-journal" if "nodes" in asked:  # after preflight
                 return 200, {"data": {"e1": entry}}
             case "verify-disrupt":
                 lease = {"holderIdentity": "r1|elsewhere|7|1|its boot", "leaseDurationSeconds": 2}
                 lease["renewTime"] = f"2026-11-24T11:00:{next(renewals):02}.000000Z"
                 return 200, {"metadata": {"resourceVersion": "1"}, "spec": lease}
-        return 200, {"gitVersion": "v1.36.3", "kind": "AnyList", "metadata": {}, "items": []}
+        return granting(request)
 
     with serving(answer) as server:
         deployment.at(server.url)

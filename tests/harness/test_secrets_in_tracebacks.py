@@ -11,7 +11,7 @@ import pytest
 
 from reports.model import Verdict
 from tests.harness.test_run import Deployment, deployment, said
-from tests.unit.small_server import Asked, serving, status
+from tests.unit.small_server import Asked, granting, serving
 
 __all__ = ["deployment"]
 
@@ -42,14 +42,9 @@ def handing_out(deployment: Deployment) -> Iterator[Deployment]:
     """A deployment whose API grants everything and hands out the canary as every token."""
 
     def answer(request: Asked) -> tuple[int, Any]:
-        match request.path.rpartition("/")[2]:
-            case "token":
-                return 201, {"status": {"token": CANARY}}
-            case "selfsubjectaccessreviews":
-                return 201, {"status": {"allowed": True}}
-            case "verify-journal":
-                return 404, status(404, "not found")
-        return 200, {"kind": "AnyList", "gitVersion": "v1.36.3", "metadata": {}, "items": []}
+        if request.path.endswith("/token"):
+            return 201, {"status": {"token": CANARY}}
+        return granting(request)
 
     with serving(answer) as server:
         deployment.at(server.url)

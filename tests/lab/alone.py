@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,31 +13,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from bootstrap.lab.build import Artifacts, build
+from bootstrap.lab.build import build
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet, WaitTimeout, wait_until
+from tests.program import Program, ProgramError, started
 
 CONTEXT = "finbot-alone"
 READY_TIMEOUT_S = 120.0
-END_TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True)
-class Program:
-    """One of the two, started."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def check(self) -> None:
-        """Raises RuntimeError with its last words where it has ended by itself."""
-        if self.process.poll() is not None:
-            raise RuntimeError(f"it ended by itself: {self.last_words()}")
-
-    def last_words(self) -> str:
-        """The end of its log."""
-        return " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
 
 
 @dataclass(frozen=True)
@@ -54,7 +36,7 @@ class Alone:
 def alone(folder: Path, say: Callable[[str], None]) -> Iterator[Alone]:
     """etcd and API server, with all they write in ``folder``; ended on the way out.
 
-    Raises RuntimeError where one of them does not come up.
+    Raises ProgramError where one of them does not come up.
     """
     programs = build(["etcd", "kube-apiserver"], say)
     store, peers, port = _free_ports(3)
@@ -67,7 +49,10 @@ def alone(folder: Path, say: Callable[[str], None]) -> Iterator[Alone]:
     kubeconfig = folder / "kubeconfig"
     server = f"https://127.0.0.1:{port}"
     with ExitStack() as running:
-        start = _starter(programs, folder, running)
+
+        def start(name: str, *arguments: str) -> Program:
+            return running.enter_context(started(programs.binary(name), *arguments, log=folder / f"{name}.log"))
+
         certificate = folder / "apiserver.crt"
         start(
             "etcd",
@@ -98,31 +83,6 @@ def alone(folder: Path, say: Callable[[str], None]) -> Iterator[Alone]:
         yield Alone(kubeconfig, api)
 
 
-def _starter(programs: Artifacts, folder: Path, running: ExitStack) -> Callable[..., Program]:
-    def start(name: str, *arguments: str) -> Program:
-        log = folder / f"{name}.log"
-        process = subprocess.Popen(
-            # So that it ends with us, even where we are killed.
-            ["setpriv", "--pdeathsig", "KILL", str(programs.binary(name)), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=running.enter_context(log.open("wb")),
-            stderr=subprocess.STDOUT,
-        )
-        running.callback(_end, process)
-        return Program(process, log)
-
-    return start
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def _await(condition: Callable[[], bool], what: str, program: Program) -> None:
     def met() -> bool:
         program.check()
@@ -131,7 +91,7 @@ def _await(condition: Callable[[], bool], what: str, program: Program) -> None:
     try:
         wait_until(met, READY_TIMEOUT_S, what)
     except WaitTimeout as error:
-        raise RuntimeError(f"{error}. The end of {program.log.name}: {program.last_words()}") from error
+        raise ProgramError(f"{error}. The end of {program.log.name}: {program.last_words()}") from error
 
 
 def _ready(api: Api) -> bool:

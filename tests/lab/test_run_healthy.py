@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from fixtures.scratch import leftovers
-from harness.journal import Journal, Line
+from harness.journal import Journal
 from harness.lease import Lease
 from policies.catalogue import load_catalogue
 from policies.facts.control_plane import ControlPlaneOutage
 from policies.facts.kubernetes import Snapshot
+from reports.faults import Line
 from reports.model import Verdict
 from reports.store import RunStore
 from tests.lab.product import verify

@@ -13,9 +13,10 @@ import pytest
 
 from fixtures.faults import FAULTS
 from fixtures.scratch import leftovers
-from harness.journal import Entry, Journal
+from harness.journal import Journal
 from harness.lease import Lease
 from policies.facts.base import Cause
+from reports.faults import Entry
 from reports.model import Verdict
 from tests.lab.product import ROOT, VERIFY, Running, start, verify
 from tests.violations.lab import Lab

@@ -49,6 +49,18 @@ def status(code: int, message: str) -> dict[str, Any]:
     return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
 
 
+def granting(asked: Asked) -> tuple[int, Any]:
+    """A cluster that grants everything, holds nothing and keeps nothing; a Reply, or the last case of one."""
+    match asked.path.rpartition("/")[2]:
+        case "token":
+            return 201, {"status": {"token": "t"}}
+        case "selfsubjectaccessreviews":
+            return 201, {"status": {"allowed": True}}
+        case "verify-journal" | "verify-disrupt" if asked.method == "GET":
+            return 404, status(404, "not found")
+    return 200, {"gitVersion": "v1.36.3", "kind": "AnyList", "metadata": {"resourceVersion": "1"}, "items": []}
+
+
 @contextmanager
 def serving(reply: Reply, tls: ssl.SSLContext | None = None) -> Iterator[SmallServer]:
     """Serve ``reply`` (status, JSON or bytes) until the block ends."""
