@@ -222,7 +222,7 @@ def _clock(at: datetime | None) -> str:
 
 
 def caveats(record: RunRecord, catalogue: Catalogue) -> Html | None:
-    """Whether it was a dry run, loosened limits, stand-ins."""
+    """Whether it was a dry run, loosened limits, what is emulated."""
     manifest = record.manifest
     if manifest is None:
         return None
@@ -239,7 +239,7 @@ def caveats(record: RunRecord, catalogue: Catalogue) -> Html | None:
         _deviations(record, manifest, catalogue)
         if manifest.deviations
         else tag("p", "None: no limit of this target is looser than the catalogue's."),
-        tag("h3", "Stand-ins"),
+        tag("h3", "Emulated"),
         tag("ul", *(tag("li", tag("b", e.component), f": {e.by}") for e in manifest.emulated))
         if manifest.emulated
         else tag("p", "None: every component is the real one."),

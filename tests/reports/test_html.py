@@ -60,6 +60,12 @@ def troubled(pages: dict[str, Path]) -> Reader:
     return Reader(pages["troubled"].read_text())
 
 
+def test_what_is_emulated_is_said_by_that_word_and_its_name(troubled: Reader) -> None:
+    _, found, after = troubled.text.partition("Emulated")
+    assert found
+    assert after.startswith("Six machines: network and process namespaces of one machine")
+
+
 def test_text_of_the_cluster_stays_text(troubled: Reader) -> None:
     assert visible(HOSTILE) in troubled.text
     assert troubled.tags["script"] == troubled.tags["style"] == 1
