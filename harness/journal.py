@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from fixtures.decoding import decoded
 from fixtures.kubernetes import Access, Answer, Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
@@ -60,7 +61,7 @@ class Journal:
         if not answer.ok:
             raise refused(answer, "the undo journal")
         data = msgspec.json.decode(answer.body).get("data") or {}
-        return tuple(sorted((msgspec.json.decode(v, type=Entry) for v in data.values()), key=lambda e: e.opened))
+        return tuple(sorted((decoded(v, Entry) for v in data.values()), key=lambda e: e.opened))
 
     def open(self, entry: Entry) -> None:
         """Write an entry; returns once the API has acknowledged it."""
@@ -89,7 +90,7 @@ def open_lines(files: Iterable[Path], target: str) -> tuple[Entry, ...]:
     for file in files:
         for raw in file.read_bytes().splitlines():
             try:
-                line = msgspec.json.decode(raw, type=Line)
+                line = decoded(raw, Line)
             except UNREADABLE:
                 continue
             if line.event == "undone":
