@@ -64,6 +64,10 @@ class Recipe:
     entrypoint: tuple[str, ...] = ()
     user: int = 0
     folders: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """Paths and what they point to."""
+    path: str = ""
+    """Searched for programs before the usual folders."""
     tag: str = ""
 
 
@@ -72,6 +76,8 @@ BASE = ("dash", "coreutils", "sed", "grep", "mawk", "iproute2", "iptables", "ips
 
 NONROOT = 65532
 NOBODY = 65534
+POSTGRES = 26
+"""What CloudNativePG runs instances as unless told otherwise; PostgreSQL wants a name for it."""
 
 # Static pods run as root as kubeadm has them: their keys are readable by root alone.
 RECIPES = (
@@ -107,7 +113,60 @@ RECIPES = (
         folders=("alertmanager",),
         tag="0.25",
     ),
-    # Verification starts its own pods from it: packets, names, requests.
+    Recipe(
+        *("redis", "workers"),
+        packages=("redis-server", "redis-tools"),
+        entrypoint=("/usr/bin/redis-server",),
+        user=NONROOT,
+        folders=("data",),
+        tag="7.0",
+    ),
+    Recipe(
+        *("redis-exporter", "workers"),
+        programs=("redis-exporter",),
+        entrypoint=("/usr/local/bin/redis-exporter",),
+        user=NONROOT,
+    ),
+    Recipe(
+        *("local-path-provisioner", "workers", ("local-path-provisioner",)),
+        entrypoint=("/usr/local/bin/local-path-provisioner",),
+        user=NOBODY,
+    ),
+    # A shell, for what makes and removes the folders of volumes.
+    Recipe("shell", "workers", packages=(), entrypoint=("/bin/sh",), tag="1"),
+    Recipe("seaweedfs", "workers", ("weed",), entrypoint=("/usr/local/bin/weed",), user=NONROOT, folders=("tmp",)),
+    # The operator copies itself into each instance's pod from /operator.
+    Recipe(
+        *("cloudnative-pg", "workers", ("cloudnative-pg",)),
+        entrypoint=("/manager",),
+        user=NONROOT,
+        folders=("operator",),
+        links=(("manager", "usr/local/bin/manager"), ("operator/manager_amd64", "../usr/local/bin/manager")),
+    ),
+    Recipe(
+        *("postgresql", "workers"),
+        packages=("postgresql-15", "barman-cli-cloud"),
+        user=POSTGRES,
+        path="/usr/lib/postgresql/15/bin",
+        tag="15",
+    ),
+    Recipe(
+        *("pgbouncer", "workers"),
+        packages=("pgbouncer",),
+        entrypoint=("/usr/bin/pgbouncer",),
+        user=NOBODY,
+        links=(("usr/bin/pgbouncer", "../sbin/pgbouncer"),),
+        tag="1.18",
+    ),
+    # Verification starts its own pods from it: SQL, S3 and Redis as a client in the cluster sees them.
+    Recipe(
+        *("client", "workers"),
+        packages=("python3", "python3-psycopg", "python3-redis", "python3-boto3"),
+        entrypoint=("/usr/bin/python3",),
+        user=NONROOT,
+        tag="1",
+    ),
+    # The same: packets, names, requests.
     Recipe(
         *("probe", "all"),
         programs=("pause",),
@@ -129,7 +188,7 @@ UNUSED = (
 )
 """Patterns of paths that no image needs; `*` also matches slashes."""
 
-ACCOUNTS = (("root", 0), ("nonroot", NONROOT), ("nobody", NOBODY))
+ACCOUNTS = (("root", 0), ("nonroot", NONROOT), ("nobody", NOBODY), ("postgres", POSTGRES))
 SYSTEM = (
     *(
         Entry(path)
@@ -210,11 +269,14 @@ def _build(
         own = [
             *SYSTEM,
             *(Entry(path, owner=recipe.user) for path in recipe.folders),
+            *(Entry(path, link=to) for path, to in recipe.links),
             *(_program(artifacts, name) for name in recipe.programs),
         ]
         layers.append(write_layer(workplace / "own.tar", own))
         ready = workplace / "image.tar"
-        write_archive(ready, image.ref, layers, entrypoint=recipe.entrypoint, user=str(recipe.user or ""))
+        write_archive(
+            ready, image.ref, layers, entrypoint=recipe.entrypoint, user=str(recipe.user or ""), path=recipe.path
+        )
         size = ready.stat().st_size / 1e6
         ready.rename(image.archive)
         forget_older(image.archive.parent, recipe.name)
