@@ -16,3 +16,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-moments", action="store_true", help="interrupt runs on the lab at all forty moments, not today's alone"
     )
+    parser.addoption(
+        "--all-violations", action="store_true", help="seed all violations into the lab, not today's alone"
+    )

@@ -19,7 +19,7 @@ from reports.store import RunStore
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 VERIFY: Final = Path(sys.executable).with_name("verify")
-ENDS_WITHIN_S: Final = 400.0  # the whole of a run on the lab, with a proof of restoration that needs all its time
+ENDS_WITHIN_S: Final = 1500.0  # the whole of a run on the lab, with a proof of restoration that needs all its time
 POLL_S: Final = 0.02  # between two lines of a run there may be no more
 
 Clause = tuple[str, str]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from harness.selection import choose
 from policies.catalogue import load_catalogue
 from policies.facts.base import Cause
 from targets.model import Target, load_target
+from tests.lab.conftest import HealthyRun
 from tests.lab.product import ROOT, Clause, verify
 from tests.violations.lab import Lab, Object
 
@@ -206,9 +207,8 @@ def of(needs: Iterable[Need], identity: Identity) -> set[Access]:
     return {need.access for need in needs if need.identity == identity}
 
 
-def test_whatever_a_run_calls_is_declared_and_whatever_is_declared_is_called(lab: Lab, tmp_path: Path) -> None:
-    began = datetime.now(UTC)
-    ran = verify("run", "--target", "lab", out=tmp_path)
+def test_whatever_a_run_calls_is_declared_and_whatever_is_declared_is_called(lab: Lab, healthy_run: HealthyRun) -> None:
+    began, ran = healthy_run.began, healthy_run.ended
     assert ran.exit_code == 0, ran.output
     wanted = least(source(), CATALOGUE, choose(CATALOGUE, [], []), lab.target)
     accounts: dict[Identity, str] = {

@@ -16,21 +16,21 @@ from policies.facts.kubernetes import Snapshot
 from reports.faults import Line
 from reports.model import Verdict
 from reports.store import RunStore
-from tests.lab.product import verify
+from tests.lab.conftest import HealthyRun
 from tests.violations.lab import Lab
 
 REQUIREMENTS = ("1.1", "1.3", "1.4", "10.1")
 MOST_LISTS = 25  # the issue's own bound on what the read-only part may ask for
 
 
-def test_a_healthy_deployment_is_green_and_left_as_it_was(lab: Lab, tmp_path: Path) -> None:
-    ran = verify("run", "--target", "lab", out=tmp_path)
+def test_a_healthy_deployment_is_green_and_left_as_it_was(lab: Lab, healthy_run: HealthyRun) -> None:
+    ran = healthy_run.ended
     messages = [result.message for result in ran.results.values() if result.message]
     assert ran.exit_code == 0, (messages, ran.output)
     clauses = {(r, clause.slug) for r in REQUIREMENTS for clause in load_catalogue().requirement(r).clauses}
     assert len(clauses) == 34
     assert ran.passed == clauses
-    assert_complete(tmp_path / "latest", ran.record.run)
+    assert_complete(healthy_run.folder / "latest", ran.record.run)
     assert "nothing is left over" in ran.output
     assert leftovers(lab.api) == ()
     namespace = lab.target.identities.namespace
