@@ -8,5 +8,6 @@ pytest_plugins = [
     "fixtures.access",
     "fixtures.alerts",
     "fixtures.control_plane",
+    "fixtures.postgres",
     "harness.plugin",
 ]

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import pytest
 
-from fixtures import access, alerts, control_plane, health, kubernetes, network, nodes
+from fixtures import access, alerts, control_plane, health, kubernetes, network, nodes, postgres
 from fixtures.kubernetes import Access
 from fixtures.scratch import LOOK_ACCESS
 from harness import identity, journal, lease
@@ -46,6 +46,9 @@ FIXTURES: Final[Mapping[str, Declared]] = {
     },
     "quota_alerts": {"disruptor": alerts.ACCESS},
     "control_plane_outage": {"disruptor": control_plane.ACCESS},
+    "postgres": {"disruptor": postgres.ACCESS},
+    "database_services": {"disruptor": postgres.CLIENT_ACCESS},
+    "replication_lag": {"disruptor": postgres.CLIENT_ACCESS},
 }
 """By the fixture that calls the API; a test holds that none is missing."""
 

@@ -11,9 +11,9 @@ from typing import Protocol, TypeVarTuple
 
 from policies.finding import Finding
 from policies.limits import Limits
-from policies.rules import access, alerts, control_plane, network, rbac, resources
+from policies.rules import access, alerts, control_plane, network, pooler, postgres, rbac, resources
 
-__all__ = ["Judge", "access", "alerts", "control_plane", "network", "rbac", "resources"]
+__all__ = ["Judge", "access", "alerts", "control_plane", "network", "pooler", "postgres", "rbac", "resources"]
 
 Facts = TypeVarTuple("Facts")
 

@@ -16,6 +16,8 @@ from policies.facts.declared import Declared
 from policies.facts.kubernetes import Snapshot
 from policies.facts.network import PodNetwork
 from policies.facts.nodes import Nodes
+from policies.facts.pooler import PooledClients, Pooler, PoolerDoors, PoolerLoss
+from policies.facts.postgres import DatabaseServices, Postgres, ReplicationLag
 
 SEEN_AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 Short = Mapping[str, Any]
@@ -365,6 +367,215 @@ def quota_alerts(short: Short) -> QuotaAlerts:
     return _convert(full, QuotaAlerts)
 
 
+def postgres(short: Short) -> Postgres:
+    """Three instances, db-1 the primary, each on a node of its own; ``instances`` are what differs, by name.
+
+    Of an instance: node, address, role, ready, unseen (a cause), or what its view has instead; null leaves it out.
+    ``slots`` are name to [kind, active, retained bytes]; ``standbys`` are name to [state, sync_state].
+    """
+    known: dict[str, Any] = {"db-1": {}, "db-2": {}, "db-3": {}}
+    known |= {name: has or {} if has != "gone" else None for name, has in short.get("instances", {}).items()}
+    full = {
+        "namespace": "production",
+        "cluster": "db",
+        "declared": 3,
+        "phase": "Cluster in healthy state",
+        "ready_instances": 3,
+        "current_primary": "db-1",
+        "instances": [_instance(name, has) for name, has in known.items() if has is not None],
+        "slots_watched_s": 6.0,
+    }
+    return _convert(full | {key: value for key, value in short.items() if key != "instances"}, Postgres)
+
+
+def _instance(name: str, short: Short) -> Short:
+    number, has = name.rpartition("-")[2], dict(short)
+    primary = name == "db-1"
+    about = {"name": name, "node": f"w{number}", "address": f"10.0.0.{number}", "ready": True}
+    about |= {"role": "primary" if primary else "replica"}
+    about |= {key: has.pop(key) for key in list(has) if key in about}
+    if "unseen" in has:
+        about["unseen"] = _reasons(has.pop("unseen"), f"PostgreSQL in {name}")
+        if not has:
+            return about
+    standbys = has.pop(
+        "standbys", {"db-2": ["streaming", "quorum"], "db-3": ["streaming", "quorum"]} if primary else {}
+    )
+    others = [each for each in "123" if each != number]
+    slots = has.pop("slots", {}) | {f"_cnpg_db_{each}": ["physical", primary, 4096] for each in others}
+    receiver = {"status": "streaming", "sender_host": "db-rw", "slot": f"_cnpg_db_{number}", "timeline": 1}
+    view: dict[str, Any] = {
+        "in_recovery": not primary,
+        "replay_paused": False,
+        "standby_names": 'ANY 1 ("db-2","db-3")',
+        "synchronous_commit": "on",
+        "overrides": [],
+        "standbys": [{"name": each, "state": s, "sync_state": sync} for each, (s, sync) in standbys.items()],
+        "receiver": None if primary else receiver | has.pop("receives", {}),
+        "slots": [
+            {"name": each, "kind": kind, "active": active, "retained_bytes": kept, "wal_status": "reserved"}
+            for each, (kind, active, kept) in slots.items()
+            if kind
+        ],
+    }
+    unknown = set(has) - set(view)
+    if unknown:
+        raise KeyError(f"an instance has no {unknown}")
+    return about | {"view": view | has}
+
+
+def replication_lag(short: Short) -> ReplicationLag:
+    """Two replicas that showed 100 commits within 10 ms, but for what the case says; ``replicas`` by name.
+
+    Of a replica: ``worst_s`` and ``worst_mib`` are those of one commit and one sample, ``never`` and ``streamed`` as
+    they are, ``seconds`` and ``bytes`` all of them, ``unseen`` a cause.
+    """
+    full = {
+        "namespace": "production",
+        "cluster": "db",
+        "service": "db-rw",
+        "primary": "db-1",
+        "beats": 100,
+        "beat_every_s": 0.1,
+        "rows_per_beat": 200,
+        "row_bytes": 1024,
+        "poll_s": 0.025,
+        "committed": 100,
+        "lasted_s": 10.0,
+        "wal_bytes": 30 * 1024 * 1024,
+        "slowest_commit_s": 0.02,
+        "replicas": [
+            _replica_lag(name, has or {}) for name, has in short.get("replicas", {"db-2": {}, "db-3": {}}).items()
+        ],
+    }
+    own = {key: value for key, value in short.items() if key != "replicas"}
+    if "unseen" in own:
+        own["unseen"] = _reasons(own["unseen"], "a load through the read-write Service")
+    return _convert(full | own, ReplicationLag)
+
+
+def _replica_lag(name: str, short: Short) -> Short:
+    has = dict(short)
+    if "unseen" in has:
+        has["unseen"] = _reasons(has["unseen"], f"PostgreSQL in {name}")
+    seconds = [*[0.01] * 99, has.pop("worst_s", 0.01)]
+    samples = [*[65536] * 99, int(has.pop("worst_mib", 0) * 1024 * 1024)]
+    return {"replica": name, "seconds": seconds, "bytes": samples, "streamed": 100} | has
+
+
+def database_services(short: Short) -> DatabaseServices:
+    """Sixty connections through each; ``read_only`` and ``read_write`` are ends, by address or what they failed with.
+
+    An address has the number of connections, with a minus where that instance takes no writes.
+    """
+    ends: dict[str, Any] = {"read_only": {"10.0.0.2": -29, "10.0.0.3": -31}, "read_write": {"10.0.0.1": 60}}
+    full: dict[str, Any] = {}
+    for key, service in (("read_only", "db-ro"), ("read_write", "db-rw")):
+        found = short.get(key, ends[key])
+        full[key] = {
+            "service": service,
+            "tried": 60,
+            "routes": [
+                {"address": address, "in_recovery": number < 0, "connections": abs(number)}
+                for address, number in found.items()
+                if address.startswith("10.")
+            ],
+            "failures": {what: number for what, number in found.items() if not what.startswith("10.")},
+        }
+    return _convert(full, DatabaseServices)
+
+
+# --- the pooler
+
+POOLER = "finbot-db-pooler.production.svc"
+
+
+def pooler(short: Short) -> Pooler:
+    """Two pods in two nodes; ``pods`` are name to what differs from a ready one behind the Service in w1."""
+    pods = short.get("pods", {"a": {"node": "w1"}, "b": {"node": "w2"}})
+    ready = {"node": "w1", "address": "10.244.1.5", "ready": True, "behind_service": True}
+    full = {"namespace": "production", "name": "finbot-db-pooler", "declared": 2, **short}
+    if "endpoints_unseen" in full:
+        full["endpoints_unseen"] = _reasons(full["endpoints_unseen"], "endpoints")
+    return _convert(full | {"pods": [{"name": name} | ready | has for name, has in pods.items()]}, Pooler)
+
+
+def pooled_clients(short: Short) -> PooledClients:
+    """500 clients on two pools of 15. ``pools`` are ``pod``, or ``pod user database``, to connections."""
+    settings = {"mode": "transaction", "default_pool_size": 15, "reserve_pool_size": 0, "max_db_connections": 0}
+    settings |= {"max_user_connections": 0, "max_client_conn": 1000, **short.get("settings", {})}
+    pools = []
+    for key, number in short.get("pools", {"a": 15, "b": 15}).items():
+        pod_name, user, database = (*key.split(), "verify", "verify")[:3]
+        pools.append({"pod": pod_name, "user": user, "database": database, "connections": number})
+    full = {
+        "service": POOLER,
+        "asked": 500,
+        "opened": 500,
+        "answered": 500,
+        "rounds": 2,
+        "slowest_s": 1.2,
+        "opened_in_s": 6.0,
+        "detail": "",
+        "samples": 40,
+        "user": "verify",
+        "database": "verify",
+        **short,
+    }
+    return _convert(full | {"settings": settings, "pools": pools}, PooledClients)
+
+
+def pooler_doors(short: Short) -> PoolerDoors:
+    """The Service and pods a and b, each of which serves with TLS and refuses without, but for what ``b`` says."""
+    where = {"Service production/finbot-db-pooler": "10.96.0.9", "pod production/a": "10.244.1.5"}
+    where |= {"pod production/b": "10.244.2.5"}
+    well = {"tls": "served", "verified": "verify-full", "plain": "refused", "plain_detail": "FATAL: SSL required"}
+    doors: list[Short] = [{"where": name, "address": address, **well} for name, address in where.items()]
+    doors[-1] = {**doors[-1], **short.get("b", {})}
+    return _convert({"service": POOLER, "doors": [] if short.get("nobody") else doors}, PoolerDoors)
+
+
+def pooler_loss(short: Short) -> PoolerLoss:
+    """Half a minute of 160 requests a second through a and b; a was killed at 10 s and back at 22 s.
+
+    ``failed``, ``retried`` and ``slowest`` are by second, of its first stretch; ``silent`` is no request meanwhile.
+    """
+    short = dict(short)
+    by_second = {key: short.pop(key, {}) for key in ("failed", "retried", "slowest")}
+    said, silent, rate = short.pop("said", ""), short.pop("silent", False), short.get("rate", 160)
+    injected_at, back_at = 10.0, 22.0
+    requests: list[Short] = []
+    for number in range(150):
+        at = round(number * 0.2, 3)
+        if silent and injected_at <= at < back_at:
+            continue
+        first = {key: has.get(number // 5, 0) if not number % 5 else 0 for key, has in by_second.items()}
+        through = {"10.244.1.5": 16, "10.244.2.5": 16} if at < injected_at else {"10.244.2.5": 32}
+        counts = {"requests": int(rate / 5), "failed": first["failed"], "retried": first["retried"]}
+        one = {"at": at, **counts, "slowest_s": first["slowest"] or 0.01, "through": through}
+        requests.append(one | {"said": said if first["failed"] else ""})
+    full = {
+        "service": POOLER,
+        "victim": "a",
+        "node": "w1",
+        "address": "10.244.1.5",
+        "fault": "pod-killed",
+        "proof": "it is gone",
+        "clients": 16,
+        "rate": rate,
+        "within_s": 5.0,
+        "stretch_s": 0.2,
+        "injected_at": injected_at,
+        "back_at": back_at,
+        "requests": requests,
+        "events": [],
+    }
+    for key in ("unseen", "cut_short"):
+        if key in short:
+            short[key] = _reasons(short[key], "the fault")
+    return _convert(full | short, PoolerLoss)
+
+
 def _convert(full: Mapping[str, Any], kind: type[F]) -> F:
     unknown = set(full) - {field.name for field in msgspec.structs.fields(kind)}
     if unknown:
@@ -382,4 +593,11 @@ BUILDERS: Mapping[str, Callable[[Short], Fact]] = {
     "anonymous": anonymous,
     "defaults": defaults,
     "quota_alerts": quota_alerts,
+    "pooler": pooler,
+    "pooled_clients": pooled_clients,
+    "pooler_doors": pooler_doors,
+    "pooler_loss": pooler_loss,
+    "postgres": postgres,
+    "replication_lag": replication_lag,
+    "database_services": database_services,
 }

@@ -1,0 +1,185 @@
+"""Requirement 5.3: PostgreSQL's replicas under load, where its Services lead, and its replication slots."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from policies.facts.base import Cause
+from policies.facts.postgres import (
+    DatabaseServices,
+    Instance,
+    Postgres,
+    ReplicationLag,
+    ServiceRoutes,
+    Slot,
+)
+from policies.finding import Finding
+from policies.limits import Limits
+from policies.rules.common import count, missing, some
+
+MIB: Final = 1024 * 1024
+MEMBER_SLOT: Final = "_cnpg_"  # CloudNativePG's own slots, one for each other member, kept on every instance
+
+
+# --- lag
+
+
+def lag_time(replication_lag: ReplicationLag, limits: Limits) -> Iterator[Finding]:
+    """lag-time: under load every replica shows each commit in time; the slowest one counts."""
+    limit = limits["lag_time"]
+    expected = f"{limit.text()} behind under load"
+    yield from _load_unseen(replication_lag, expected)
+    for lag in replication_lag.replicas:
+        if lag.unseen is not None:
+            yield Finding.unseen(lag.replica, expected, lag.unseen)
+            continue
+        if not lag.seconds:
+            yield missing(lag.replica, expected, "no commit was looked for there", Cause.EMPTY)
+            continue
+        worst, commits = max(lag.seconds), count(len(lag.seconds), "commit")
+        if lag.never:
+            observed = f"{lag.never} of {commits} not to be seen there, the oldest for {worst:.2f} s"
+        else:
+            observed = f"at most {worst:.3f} s behind in {commits}"
+        half, most = (1000 * _percentile(lag.seconds, percent) for percent in (50, 99))
+        observed += f" (p50 {half:.0f} ms, p99 {most:.0f} ms, asked every {1000 * replication_lag.poll_s:.0f} ms)"
+        yield Finding(lag.replica, expected, f"{observed} {_load(replication_lag)}", limit.allows(worst))
+
+
+def lag_bytes(replication_lag: ReplicationLag, limits: Limits) -> Iterator[Finding]:
+    """lag-bytes: under load no replica has more WAL to replay than allowed; the worst sample counts."""
+    limit = limits["lag_bytes"]
+    expected = f"{limit.text()} behind under load"
+    yield from _load_unseen(replication_lag, expected)
+    for lag in replication_lag.replicas:
+        if lag.unseen is not None:
+            yield Finding.unseen(lag.replica, expected, lag.unseen)
+            continue
+        if not lag.bytes:
+            yield missing(lag.replica, expected, "its position was not seen", Cause.EMPTY)
+            continue
+        worst = max(lag.bytes) / MIB
+        observed = f"at most {worst:.2f} MiB behind in {count(len(lag.bytes), 'sample')}"
+        gone = len(lag.bytes) - lag.streamed
+        if gone:
+            observed += f", {gone} of them without it in the primary's pg_stat_replication"
+        half, most = (_percentile(lag.bytes, percent) / MIB for percent in (50, 99))
+        observed += f" (p50 {half:.2f} MiB, p99 {most:.2f} MiB)"
+        yield Finding(lag.replica, expected, f"{observed} {_load(replication_lag)}", limit.allows(worst))
+
+
+def _load_unseen(lag: ReplicationLag, expected: str) -> Iterator[Finding]:
+    """Where the load was not written in full, what was seen can be a violation, and never a pass."""
+    if lag.unseen is not None:
+        yield Finding.unseen("the load", expected, lag.unseen)
+    elif not lag.replicas:
+        yield missing(lag.cluster, expected, "it has no replica", Cause.EMPTY)
+
+
+def _load(lag: ReplicationLag) -> str:
+    """``while 30 MiB of WAL were written in 15.1 s``."""
+    return f"while {lag.wal_bytes / MIB:.1f} MiB of WAL were written in {lag.lasted_s:.1f} s"
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    """By nearest rank; of a list that is not empty."""
+    return sorted(values)[math.ceil(percent * len(values) / 100) - 1]
+
+
+# --- Services
+
+
+def read_only_service(postgres: Postgres, database_services: DatabaseServices, _limits: Limits) -> Iterator[Finding]:
+    """read-only-service: each new connection through it ends at a replica, and every replica is reached."""
+    yield from _reaches(postgres, database_services.read_only, "replica")
+
+
+def read_write_service(postgres: Postgres, database_services: DatabaseServices, _limits: Limits) -> Iterator[Finding]:
+    """read-write-service: each new connection through it ends at the primary."""
+    yield from _reaches(postgres, database_services.read_write, "primary")
+
+
+def _reaches(postgres: Postgres, seen: ServiceRoutes, kind: str) -> Iterator[Finding]:
+    """Whether a Service leads to instances of one kind only, and to all of them that answer at their own addresses."""
+    expected = f"every connection to end at a {kind}"
+    names = {instance.address: instance.name for instance in postgres.instances}
+    must = [one for one in postgres.instances if one.ready and one.answers and _kind(one.answers.in_recovery) == kind]
+    wrong = [route for route in seen.routes if _kind(route.in_recovery) != kind]
+    ends = [
+        f"{route.connections} at {names.get(route.address, route.address)}"
+        + (f", a {_kind(route.in_recovery)}" if route in wrong else "")
+        for route in (*wrong, *(route for route in seen.routes if route not in wrong))
+    ]
+    ends += [f"{number} unanswered ({what})" for what, number in seen.failures.items()]
+    observed = f"{count(seen.tried, 'connection')}: {'; '.join(ends)}"
+    if not seen.routes and not must:
+        yield missing(seen.service, expected, f"{observed}; and no {kind} answers anywhere", Cause.UNREACHABLE)
+        return
+    right = bool(seen.routes) and not wrong and not seen.failures
+    yield Finding(seen.service, expected, observed, right)
+    reached = {route.address for route in seen.routes}
+    for instance in must if right else ():
+        if instance.address not in reached:
+            detail = f"no connection ended there, of {seen.tried}, though it answers at its own address"
+            remedy = f"compare the endpoints of Service {seen.service} with the instances' addresses"
+            yield missing(f"{seen.service} to {instance.name}", expected, detail, Cause.EMPTY, remedy)
+
+
+def _kind(in_recovery: bool) -> str:
+    return "replica" if in_recovery else "primary"
+
+
+# --- slots
+
+
+def slots(postgres: Postgres, _limits: Limits) -> Iterator[Finding]:
+    """slots: on no instance is there a replication slot that nobody receives from.
+
+    CloudNativePG keeps a slot for each other member on every instance, so that a promoted one has them, and copies of
+    the primary's on the replicas. These are in use as long as the member is there, or the primary's own is received
+    from, and only the primary is told of what is wrong with its own.
+    """
+    expected = "no slot that nobody receives from"
+    members = {MEMBER_SLOT + re.sub(r"[^a-z0-9_]", "_", instance.name) for instance in postgres.instances}
+    primaries = [view for each in postgres.instances if (view := each.answers) is not None and not view.in_recovery]
+    originals = {slot.name for view in primaries for slot in view.slots}
+    for instance in postgres.instances:
+        view, subject = instance.answers, f"slots of {instance.name}"
+        if view is None:
+            yield msgspec.structs.replace(_hidden(instance, expected), subject=subject)
+            continue
+        idle = [slot for slot in view.slots if not slot.active and slot.name not in members]
+        if view.in_recovery:
+            idle = [slot for slot in idle if slot.name not in originals]
+        if idle and view.in_recovery and not primaries:
+            detail = f"of {some([slot.name for slot in idle])} the primary's own were not seen"
+            yield missing(subject, expected, detail, Cause.UNREACHABLE)
+            continue
+        for slot in idle:
+            yield Finding(f"slot {slot.name} on {instance.name}", expected, _abandoned(slot, postgres), False)
+        if not idle:
+            received = sum(slot.active for slot in view.slots)
+            observed = f"{count(len(view.slots), 'slot')}, {received} received from"
+            kept = len(view.slots) - received
+            observed += f", {kept} kept for members or as copies" if kept else ""
+            yield Finding(subject, expected, observed, True)
+
+
+def _abandoned(slot: Slot, postgres: Postgres) -> str:
+    """``physical, received from by nobody for 6 s, keeps 12.3 MiB of WAL``."""
+    observed = f"{slot.kind}, received from by nobody within {postgres.slots_watched_s:.0f} s"
+    if slot.retained_bytes is None:
+        return f"{observed}, keeps no WAL" + (f" any more ({slot.wal_status})" if slot.wal_status else "")
+    return f"{observed}, keeps {slot.retained_bytes / MIB:.1f} MiB of WAL"
+
+
+def _hidden(instance: Instance, expected: str) -> Finding:
+    """An instance of which nobody knows."""
+    if instance.unseen is None:
+        return missing(instance.name, expected, "it was not asked", Cause.EMPTY)
+    return Finding.unseen(instance.name, expected, instance.unseen)
