@@ -171,6 +171,48 @@ class Monitoring(Strict):
     alertmanager: ServicePort
 
 
+class ObjectStore(Strict):
+    """The volume on which an object store of our own keeps its objects, so that their bytes can be looked at."""
+
+    namespace: DnsLabel
+    claim: DnsName = Field(description="The PersistentVolumeClaim; a pod beside the store mounts it, to read alone.")
+    folder: str = Field(default="", description="Where in it; without it, all of it.")
+
+
+class Postgres(Strict):
+    """The PostgreSQL cluster that CloudNativePG keeps, and the role that verifies it."""
+
+    namespace: DnsLabel
+    cluster: DnsLabel = Field(description="The Cluster's name; its Services are NAME-rw, NAME-ro and NAME-r.")
+    credentials: DnsName = Field(
+        description="The Secret with `username` and `password` of a role that is a member of pg_monitor and "
+        "pg_read_all_data and owns `database`; only a pod beside the database mounts it."
+    )
+    database: Text = Field(default="verify", description="A database of its own, where tables are made and dropped.")
+    ca: DnsName | None = Field(
+        default=None, description="The Secret with `ca.crt`; without it CloudNativePG's own, CLUSTER-ca."
+    )
+    pooler: DnsLabel | None = Field(default=None, description="The Pooler's name; without it pooling is not evaluated.")
+    object_store: ObjectStore | None = Field(
+        default=None,
+        description="Where backups lie, if it is ours; without it their encryption is told by the store's word alone.",
+    )
+
+    @property
+    def ca_secret(self) -> str:
+        """The Secret whose ca.crt the servers' certificates hold against."""
+        return self.ca or f"{self.cluster}-ca"
+
+
+class Redis(ServicePort):
+    """The Redis cluster."""
+
+    statefulset: DnsLabel
+    port: Port = 6379
+    credentials: DnsName = Field(description="The Secret with `password`; only a pod beside Redis mounts it.")
+    ca: DnsName = Field(description="The Secret with `ca.crt`, which the servers' certificates hold against.")
+
+
 class BlastRadius(Strict):
     """The most that one fault may touch; one that says it would touch more is not injected."""
 
@@ -340,7 +382,14 @@ class Target(Strict):
     ssh: Ssh | None = Field(default=None, description="Without it, what only a node knows is not evaluated.")
     network: Network
     probe_image: Text = Field(description="An image with fping, dig and curl, for the pods that probe.")
+    client_image: Text | None = Field(
+        default=None,
+        description="An image with Python 3.11, psycopg 3, redis-py and boto3, for the pods that speak with databases; "
+        "without it, what only a database knows is not evaluated.",
+    )
     rbac: Rbac = Rbac()
+    postgres: Postgres | None = Field(default=None, description="Without it, the database is not evaluated.")
+    redis: Redis | None = Field(default=None, description="Without it, Redis is not evaluated.")
     monitoring: Monitoring | None = Field(default=None, description="Without it, alerts are not evaluated.")
     disrupt: Disrupt = Disrupt()
     limits: dict[RequirementId, dict[str, Annotated[float, Field(ge=0)]]] = Field(
