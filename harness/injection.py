@@ -103,7 +103,7 @@ class Injector:
                         watch.start()
                         injected.injected_at = time.monotonic()
                         self.injected += 1
-                        fault.inject(self.target, entry.parameters)
+                        fault.inject(self.target, self.api, entry.parameters)
                         self._note("injected", entry)
                         injected.proof = self._prove(fault, entry)
                         self._note("proved", entry, injected.proof)
@@ -140,7 +140,11 @@ class Injector:
     def _prove(self, fault: Fault, entry: Entry) -> str:
         try:
             return wait_until(
-                lambda: fault.proof(self.target, entry.parameters) or None, PROOF_WITHIN_S, f"proof of {fault.name}"
+                lambda: fault.proof(self.target, self.api, entry.parameters) or None,
+                PROOF_WITHIN_S,
+                f"proof of {fault.name}",
+                interval_s=0.1,
+                retry_on=(Unobservable,),
             )
         except WaitTimeout as error:
             remedy = "look at the fault's own commands on the node; nothing was judged"
@@ -155,7 +159,7 @@ class Injector:
         self.progress(f"fault {fault.name}: undoing it" + (f", since {why.detail}" if why is not None else ""))
         began = datetime.now(UTC)
         try:
-            undo(fault, self.target, entry, self.restore, self.progress)
+            undo(fault, self.target, self.api, entry, restore=self.restore, progress=self.progress)
             close(self.journal, entry, self.restore, self.progress)
             if why is not None:
                 self.record(Line(began, "ended early", entry, why.detail))
@@ -171,15 +175,15 @@ class Injector:
         self.record(Line(datetime.now(UTC), event, entry, detail))
 
 
-def undo(fault: Fault, target: Target, entry: Entry, restore: str, progress: Progress) -> None:
+def undo(fault: Fault, target: Target, api: Api, entry: Entry, *, restore: str, progress: Progress) -> None:
     """Undo until it has worked and the fault shows no more effect. Raises NotRestoredError with what was last seen.
 
     ``restore`` is the command that does it later.
     """
 
     def undone() -> bool:
-        fault.undo(target, entry.parameters)
-        still = fault.proof(target, entry.parameters)
+        fault.undo(target, api, entry.parameters)
+        still = fault.unmended(target, api, entry.parameters)
         if still:
             raise NotYet(f"it still has effect: {still}")
         return True

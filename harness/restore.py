@@ -46,6 +46,7 @@ def restore(
     problems: list[str] = []
     files = [*sorted(runs.glob("*/journal.jsonl")), runs / RESTORED]
     entries = {entry.id: entry for entry in open_lines([f for f in files if f.exists()], target.name)}
+    api = admin
     try:
         api = as_identity(target, admin, target.identities.disruptor)
         holder = Lease(api, target.identities.namespace, "restore", say).holder()
@@ -63,7 +64,7 @@ def restore(
             problems.append(f"entry {entry.id}: no fault {entry.fault} is known; use the version that injected it")
             continue
         try:
-            undo(FAULTS[entry.fault], target, entry, command, say)
+            undo(FAULTS[entry.fault], target, api, entry, restore=command, progress=say)
         except NotRestoredError as error:
             problems.append(str(error))
             continue

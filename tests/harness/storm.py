@@ -40,14 +40,14 @@ def busy(seconds: float) -> None:
 def switch(file: Path) -> Fault:
     """A fault that makes a file; everything about it takes a moment."""
 
-    def inject(_target: Target, _parameters: Mapping[str, str]) -> None:
+    def inject(_target: Target, _api: Api, _parameters: Mapping[str, str]) -> None:
         file.touch()
 
-    def undo(_target: Target, _parameters: Mapping[str, str]) -> None:
+    def undo(_target: Target, _api: Api, _parameters: Mapping[str, str]) -> None:
         busy(0.002)
         file.unlink(missing_ok=True)
 
-    def proof(_target: Target, _parameters: Mapping[str, str]) -> str:
+    def proof(_target: Target, _api: Api, _parameters: Mapping[str, str]) -> str:
         return "it is off" if file.exists() else ""
 
     return Fault(

@@ -37,9 +37,9 @@ SUITE: Final = """
     FAULTS["switch"] = Fault(
         name="switch",
         touches="turns it off",
-        inject=lambda target, parameters: SWITCH.touch(),
-        undo=lambda target, parameters: SWITCH.unlink(missing_ok=True),
-        proof=lambda target, parameters: "it is off" if SWITCH.exists() else "",
+        inject=lambda target, api, parameters: SWITCH.touch(),
+        undo=lambda target, api, parameters: SWITCH.unlink(missing_ok=True),
+        proof=lambda target, api, parameters: "it is off" if SWITCH.exists() else "",
         radius=lambda snapshot, parameters: Radius(nodes=0, pods=0, seconds=1.0),
         redundancy=lambda target, api, snapshot, parameters: "none is needed",
     )

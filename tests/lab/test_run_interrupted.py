@@ -48,7 +48,7 @@ def in_mid_fault(lab: Lab, running: Running) -> Entry:
 def assert_mended(lab: Lab, entry: Entry) -> None:
     """The node is back, the journal and the lease are free, and nothing was left."""
     assert chain(lab, entry) == ""
-    assert FAULTS[entry.fault].proof(lab.target, entry.parameters) == ""
+    assert FAULTS[entry.fault].unmended(lab.target, lab.api, entry.parameters) == ""
     assert journal(lab) == ()
     assert Lease(lab.api, lab.target.identities.namespace, "").holder() is None
     assert leftovers(lab.api) == ()
