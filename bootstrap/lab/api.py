@@ -89,12 +89,16 @@ def heartbeats() -> dict[str, datetime]:
     return {item["metadata"]["name"]: datetime.fromisoformat(item["spec"]["renewTime"]) for item in leases}
 
 
-LAID_DOWN = ("kube-system", "monitoring")
+LAID_DOWN = ("kube-system", "monitoring", "production", "object-storage", "cnpg-system", "local-path-storage")
 """Namespaces of what the lab and its layers bring; what users run elsewhere is theirs."""
+DATABASES = "/apis/postgresql.cnpg.io/v1/namespaces/production/clusters"
+DATABASE_CONDITIONS = ("Ready", "ContinuousArchiving", "LastBackupSucceeded")
+OURS = "app.kubernetes.io/managed-by"
+"""The label of what verification itself makes for a while."""
 
 
 def workloads_not_ready(started_since: Mapping[str, datetime] | None = None) -> list[str]:
-    """DaemonSets, Deployments and pods that the lab laid down and that are not there in full, each with how far.
+    """Workloads, pods and databases that the lab laid down and that are not there in full, each with how far.
 
     `started_since`: by node, when it was started; what is said of containers from before that time is out of date.
     """
@@ -105,13 +109,26 @@ def workloads_not_ready(started_since: Mapping[str, datetime] | None = None) -> 
             ready, wanted = item["status"].get("numberReady", 0), item["status"].get("desiredNumberScheduled", 0)
             if not seen_it or ready < wanted or not wanted:
                 late.append(f"{_name(item)} {ready}/{wanted}")
-        for item in get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"]:
-            ready, wanted = item["status"].get("readyReplicas", 0), item["spec"].get("replicas", 1)
-            if ready < wanted:
-                late.append(f"{_name(item)} {ready}/{wanted}")
+        for kind in ("deployments", "statefulsets"):
+            for item in get(f"/apis/apps/v1/namespaces/{namespace}/{kind}")["items"]:
+                ready, wanted = item["status"].get("readyReplicas", 0), item["spec"].get("replicas", 1)
+                if ready < wanted:
+                    late.append(f"{_name(item)} {ready}/{wanted}")
         for item in get(f"/api/v1/namespaces/{namespace}/pods")["items"]:
             if item["status"].get("phase") not in {"Succeeded", "Failed"} and not _is_up(item, started_since or {}):
                 late.append(_name(item))
+    return late + _databases_not_ready()
+
+
+def _databases_not_ready() -> list[str]:
+    """Those whose instances are not all there, or of which there is no backup yet."""
+    late = []
+    for item in get(DATABASES)["items"]:
+        status = item.get("status", {})
+        met = {c["type"] for c in status.get("conditions", []) if c["status"] == "True"}
+        missing = [name for name in DATABASE_CONDITIONS if name not in met]
+        if missing and OURS not in item["metadata"].get("labels", {}):
+            late.append(f"database {_name(item)} ({status.get('phase', 'not begun')}; not yet: {', '.join(missing)})")
     return late
 
 

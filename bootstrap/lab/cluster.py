@@ -56,7 +56,7 @@ MANIFESTS = ("00-access.yaml", "10-kube-proxy.yaml", "20-flannel.yaml", "30-kube
 API_TIMEOUT_S = 180.0
 """Three etcd members find each other and three API servers start, on two cores."""
 NODES_TIMEOUT_S = 120.0
-WORKLOADS_TIMEOUT_S = 180.0
+WORKLOADS_TIMEOUT_S = 420.0
 
 Presence = Literal["absent", "unfinished", "made"]
 
@@ -374,7 +374,7 @@ def _label(each_node: Node) -> None:
 
 
 def _apply_layers(progress: Progress) -> None:
-    with progress.step("layers: namespaces, quotas, access, observability, OpenReports"):
+    with progress.step("layers: namespaces, quotas, access, observability, OpenReports, storage, PostgreSQL"):
         layers.apply(progress.say)
 
 
@@ -430,6 +430,8 @@ def _repair(progress: Progress) -> None:
     revived = {n.name: began for n in dead}
     _wait_for_nodes(label=False, heard_since=revived)
     if not layers.applied():
+        if COMPLETE.read_text() != recipe():
+            raise LabError("This lab was made from another version of its recipe; `verify lab down` and `up` renew it.")
         _apply_layers(progress)
     _wait_for_workloads(revived)
     if COMPLETE.read_text() != recipe():
@@ -452,7 +454,7 @@ def recipe() -> str:
 
     Changed layers are applied to a running lab, a changed recipe is only told.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(images.RECIPES).encode())
     for path in (HERE / "components.toml", *HERE.glob("*.sh"), *HERE.glob("config/**/*"), *HERE.glob("manifests/*")):
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -28,10 +28,13 @@ from bootstrap.lab.layout import IMAGE_REPOSITORY, cache
 from bootstrap.lab.oci import Entry, Layer, layer, write_archive, write_layer
 
 RELEASE = "bookworm"
-RECIPE = 1
+RECIPE = 2
 """Part of every key: raise it when this module changes what comes out."""
 DEBIAN_TIMEOUT_S = 600
 """Fetching and unpacking takes half a minute; a mirror that stalls is told apart from a slow one."""
+
+MERGED = ("bin", "lib", "lib64", "sbin")
+"""Links into /usr at the top, which mmdebstrap makes for its own release and newer ones bring with their set-up."""
 
 Nodes = Literal["all", "control-plane", "workers"]
 
@@ -66,6 +69,8 @@ class Recipe:
     folders: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     """Paths and what they point to."""
+    release: str = RELEASE
+    """Debian's; of another than RELEASE everything is taken from there, BASE too."""
     path: str = ""
     """Searched for programs before the usual folders."""
     tag: str = ""
@@ -156,7 +161,8 @@ RECIPES = (
         entrypoint=("/usr/bin/pgbouncer",),
         user=NOBODY,
         links=(("usr/bin/pgbouncer", "../sbin/pgbouncer"),),
-        tag="1.18",
+        release="trixie",  # CloudNativePG's settings want 1.19 or newer
+        tag="1.24",
     ),
     # Verification starts its own pods from it: SQL, S3 and Redis as a client in the cluster sees them.
     Recipe(
@@ -176,6 +182,13 @@ RECIPES = (
         tag="1",
     ),
 )
+
+COMPILE = (
+    '[ ! -x "$1/usr/bin/python3" ] || '
+    'chroot "$1" sh -c "python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3* || true"'
+)
+"""Python's modules are compiled in the image, as Debian's set-up would: a container may write nowhere to keep them, and
+archiving a segment of WAL took three times as long. Not everything below /usr/lib is meant to compile."""
 
 UNUSED = (
     *("usr/share/doc/*", "usr/share/man/*", "usr/share/info/*", "usr/share/locale/*", "usr/share/lintian/*"),
@@ -247,8 +260,10 @@ def _image(recipe: Recipe, artifacts: Artifacts) -> Image:
             "image": repr(recipe),
             "tag": tag,
             "programs": [component.key for component in components],
-            "layers": [] if recipe.packages is None else [_debian_key(BASE), _debian_key(recipe.packages)],
-            "system": repr(SYSTEM),
+            "layers": []
+            if recipe.packages is None
+            else [_debian_key(BASE), _debian_key(recipe.packages, recipe.release)],
+            "system": repr(SYSTEM) + (repr(MERGED) if recipe.release != RELEASE else ""),
         }
     )
     return Image(recipe.name, tag, cache() / "images" / f"{recipe.name}-{key}.tar", recipe.nodes)
@@ -265,11 +280,12 @@ def _build(
     for recipe in missing:
         image = images[recipe.name]
         began = time.monotonic()
-        layers = [] if recipe.packages is None else [*debian[recipe.packages]]
+        layers = [] if recipe.packages is None else [*debian[recipe.release, recipe.packages]]
         own = [
             *SYSTEM,
             *(Entry(path, owner=recipe.user) for path in recipe.folders),
             *(Entry(path, link=to) for path, to in recipe.links),
+            *(Entry(name, link=f"usr/{name}") for name in MERGED if recipe.release != RELEASE),
             *(_program(artifacts, name) for name in recipe.programs),
         ]
         layers.append(write_layer(workplace / "own.tar", own))
@@ -291,37 +307,44 @@ def _program(artifacts: Artifacts, name: str) -> Entry:
 # --- Debian -------------------------------------------------------------------------------------------------------
 
 
-def _debian_key(packages: tuple[str, ...]) -> str:
-    recipe = {"recipe": RECIPE, "release": RELEASE, "base": BASE, "packages": packages}
+def _debian_key(packages: tuple[str, ...], release: str = RELEASE) -> str:
+    recipe = {"recipe": RECIPE, "release": release, "base": BASE, "packages": packages}
     return content_key(recipe | {"unused": UNUSED, "alternatives": ALTERNATIVES})
 
 
 def _debian_layers(
     recipes: Iterable[Recipe], workplace: Path, report: Report
-) -> Mapping[tuple[str, ...], tuple[Layer, ...]]:
-    """By a recipe's packages: BASE, and on it what these packages add."""
+) -> Mapping[tuple[str, tuple[str, ...]], tuple[Layer, ...]]:
+    """By a recipe's release and packages: BASE and on it what these add, or all in one where the release is another."""
+    base = (RELEASE, BASE)
+    wanted = {base: "base"} | {(each.release, each.packages): each.name for each in recipes if each.packages}
     files = {
-        packages: cache() / "layers" / f"{name}-{_debian_key(packages)}.tar"
-        for name, packages in (("base", BASE), *((each.name, each.packages) for each in recipes if each.packages))
+        (release, packages): cache() / "layers" / f"{name}-{_debian_key(packages, release)}.tar"
+        for (release, packages), name in wanted.items()
     }
-    missing = {packages: workplace / file.name for packages, file in files.items() if not file.is_file()}
+    missing = {what: workplace / file.name for what, file in files.items() if not file.is_file()}
     if missing:
         began = time.monotonic()
-        with ThreadPoolExecutor() as pool:  # they mostly wait for the network
+        with ThreadPoolExecutor(4) as pool:  # they mostly wait for the network
             for _ in pool.map(_mmdebstrap, missing.values(), missing):
                 pass
-        for packages, raw in missing.items():  # BASE comes first, the others are what differs from it
-            below = set() if packages == BASE else set(_read(files[BASE]))
+        for (release, packages), raw in missing.items():  # BASE comes first, the others are what differs from it
+            below = set(_read(files[base])) if release == RELEASE and packages != BASE else set()
             ready = workplace / "layer.tar"
             write_layer(ready, _without(_read(raw), below))
             raw.unlink()
-            ready.rename(files[packages])
-            forget_older(files[packages].parent, files[packages].name.rpartition("-")[0])
-        names = ", ".join(package for packages in missing for package in packages)
-        report(f"Debian {RELEASE} packages {names}: {time.monotonic() - began:.0f} s")
-    base = layer(files[BASE])
-    layers = {packages: (base, layer(file)) for packages, file in files.items() if packages != BASE}
-    return {(): (base,), **layers}
+            file = files[release, packages]
+            ready.rename(file)
+            forget_older(file.parent, file.name.rpartition("-")[0])
+        names = ", ".join(package for _, packages in missing for package in packages)
+        report(f"Debian packages {names}: {time.monotonic() - began:.0f} s")
+    below_all = layer(files[base])
+    layers = {
+        what: (below_all, layer(file)) if what[0] == RELEASE else (layer(file),)
+        for what, file in files.items()
+        if what != base
+    }
+    return {(RELEASE, ()): (below_all,), **layers}
 
 
 def _without(entries: Iterable[Entry], below: set[Entry]) -> Iterator[Entry]:
@@ -336,10 +359,12 @@ def _without(entries: Iterable[Entry], below: set[Entry]) -> Iterator[Entry]:
             yield Entry(path, link=to)
 
 
-def _mmdebstrap(target: Path, packages: tuple[str, ...]) -> None:
-    """Unpack BASE and `packages` with all they depend on into a tar file."""
+def _mmdebstrap(target: Path, what: tuple[str, tuple[str, ...]]) -> None:
+    """Unpack BASE and these packages of a release, with all they depend on, into a tar file."""
+    release, packages = what
     packages = tuple(dict.fromkeys((*BASE, *packages)))
-    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}", RELEASE, str(target)]
+    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"]
+    command += [f"--customize-hook={COMPILE}", release, str(target)]
     try:
         done = subprocess.run(
             command,

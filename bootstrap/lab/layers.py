@@ -15,7 +15,12 @@ VALUES = BOOTSTRAP / "values/lab.env"
 IMAGE_VALUES = STATE / "images.env"
 """Names of the images as this lab has them: the part of the values that no file of the checkout can know."""
 LAYERS_TIMEOUT_S = 300.0
-OPENREPORTS = "openreports-crds"
+MANIFESTS = {
+    "OPENREPORTS_CRDS": "openreports-crds",
+    "LOCAL_PATH_MANIFEST": "local-path-manifest",
+    "CLOUDNATIVE_PG_MANIFEST": "cloudnative-pg-manifest",
+}
+"""Files of other makers, by the value that a layer knows them by."""
 
 
 def write_image_values(references: Mapping[str, str]) -> None:
@@ -26,8 +31,9 @@ def write_image_values(references: Mapping[str, str]) -> None:
 
 def digest() -> str:
     """Of all layers, their values, and the images they are given."""
-    found = hashlib.sha256(build.pins().components[OPENREPORTS].key.encode())
-    for path in sorted([*(BOOTSTRAP / "layers").rglob("*"), BOOTSTRAP / "run.sh", VALUES, IMAGE_VALUES]):
+    found = hashlib.sha256("".join(build.pins().components[name].key for name in MANIFESTS.values()).encode())
+    scripts = (BOOTSTRAP / "run.sh", BOOTSTRAP / "lib.sh")
+    for path in sorted([*(BOOTSTRAP / "layers").rglob("*"), *scripts, VALUES, IMAGE_VALUES]):
         if path.is_file():
             found.update(path.name.encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
@@ -40,7 +46,7 @@ def applied() -> bool:
 
 def apply(report: build.Report) -> None:
     """Apply all layers."""
-    crds = build.build([OPENREPORTS], report).binary(OPENREPORTS)
+    built = build.build(MANIFESTS.values(), report)
     run(
         *(BOOTSTRAP / "run.sh", "--values", VALUES, "--values", IMAGE_VALUES, "--no-wait"),
         env={
@@ -48,7 +54,7 @@ def apply(report: build.Report) -> None:
             "HOME": str(STATE),
             "KUBECONFIG": str(KUBECONFIG),
             "CONTEXT": NAME,
-            "OPENREPORTS_CRDS": str(crds),
+            **{value: str(built.binary(name)) for value, name in MANIFESTS.items()},
         },
         timeout_s=LAYERS_TIMEOUT_S,
     )

@@ -71,16 +71,30 @@ def layer(file: Path) -> Layer:
 
 
 def write_archive(
-    target: Path, reference: str, layers: Iterable[Layer], *, entrypoint: Iterable[str] = (), user: str = ""
+    target: Path,
+    reference: str,
+    layers: Iterable[Layer],
+    *,
+    entrypoint: Iterable[str] = (),
+    user: str = "",
+    path: str = "",
 ) -> None:
-    """Write an OCI archive of one image for linux/amd64, named `reference`. `user`: "" is root."""
+    """Write an OCI archive of one image for linux/amd64, named `reference`.
+
+    `user`: "" is root. `path`: a folder that is searched for programs before the usual ones.
+    """
     layers = tuple(layers)
     config = _json(
         {
             "created": CREATED,
             "architecture": "amd64",
             "os": "linux",
-            "config": {"User": user, "Env": [f"PATH={PATH}"], "Entrypoint": list(entrypoint), "WorkingDir": "/"},
+            "config": {
+                "User": user,
+                "Env": [f"PATH={path}:{PATH}" if path else f"PATH={PATH}"],
+                "Entrypoint": list(entrypoint),
+                "WorkingDir": "/",
+            },
             "rootfs": {"type": "layers", "diff_ids": [each.digest for each in layers]},
             "history": [{"created": CREATED, "created_by": "finbot-verify"} for _ in layers],
         }
