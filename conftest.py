@@ -9,5 +9,9 @@ pytest_plugins = [
     "fixtures.alerts",
     "fixtures.control_plane",
     "fixtures.postgres",
+    "fixtures.postgres_failover",
+    "fixtures.redis",
+    "fixtures.pooler",
+    "fixtures.database_backups",
     "harness.plugin",
 ]

@@ -14,7 +14,20 @@ from typing import Final, Literal, TypeAlias
 
 import pytest
 
-from fixtures import access, alerts, control_plane, health, kubernetes, network, nodes, postgres
+from fixtures import (
+    access,
+    alerts,
+    control_plane,
+    database_backups,
+    health,
+    kubernetes,
+    network,
+    nodes,
+    pooler,
+    postgres,
+    postgres_failover,
+    redis,
+)
 from fixtures.kubernetes import Access
 from fixtures.scratch import LOOK_ACCESS
 from harness import identity, journal, lease
@@ -45,7 +58,19 @@ FIXTURES: Final[Mapping[str, Declared]] = {
         "disruptor": access.ANONYMOUS_DISRUPTOR_ACCESS,
     },
     "quota_alerts": {"disruptor": alerts.ACCESS},
+    "postgres_failover": {"disruptor": postgres_failover.ACCESS},
+    "postgres_node_loss": {"disruptor": postgres_failover.NODE_ACCESS},
+    "redis_cluster": {"disruptor": redis.ACCESS},
+    "redis_reads": {"disruptor": redis.ACCESS},
+    "redis_failover": {"disruptor": redis.ACCESS},
     "control_plane_outage": {"disruptor": control_plane.ACCESS},
+    "backup_plan": {"scanner": database_backups.PLAN_ACCESS},
+    "backups": {"disruptor": database_backups.ACCESS},
+    "recovery": {"disruptor": database_backups.RECOVERY_ACCESS},
+    "pooler": {"scanner": pooler.LOOK_ACCESS},
+    "pooled_clients": {"disruptor": pooler.ACCESS},
+    "pooler_doors": {"disruptor": pooler.ACCESS},
+    "pooler_loss": {"disruptor": pooler.ACCESS},
     "postgres": {"disruptor": postgres.ACCESS},
     "database_services": {"disruptor": postgres.CLIENT_ACCESS},
     "replication_lag": {"disruptor": postgres.CLIENT_ACCESS},

@@ -11,9 +11,34 @@ from typing import Protocol, TypeVarTuple
 
 from policies.finding import Finding
 from policies.limits import Limits
-from policies.rules import access, alerts, control_plane, network, pooler, postgres, rbac, resources
+from policies.rules import (
+    access,
+    alerts,
+    control_plane,
+    database_backups,
+    network,
+    pooler,
+    postgres,
+    postgres_failover,
+    rbac,
+    redis,
+    resources,
+)
 
-__all__ = ["Judge", "access", "alerts", "control_plane", "network", "pooler", "postgres", "rbac", "resources"]
+__all__ = [
+    "Judge",
+    "access",
+    "alerts",
+    "control_plane",
+    "database_backups",
+    "network",
+    "pooler",
+    "postgres",
+    "postgres_failover",
+    "rbac",
+    "redis",
+    "resources",
+]
 
 Facts = TypeVarTuple("Facts")
 

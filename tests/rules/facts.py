@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,12 +12,15 @@ from policies.facts.access import AnonymousAccess, Defaults, Trials
 from policies.facts.alerts import QuotaAlerts
 from policies.facts.base import Fact
 from policies.facts.control_plane import ControlPlaneOutage
+from policies.facts.database_backups import BackupPlan, Backups, Recovery
 from policies.facts.declared import Declared
 from policies.facts.kubernetes import Snapshot
 from policies.facts.network import PodNetwork
 from policies.facts.nodes import Nodes
 from policies.facts.pooler import PooledClients, Pooler, PoolerDoors, PoolerLoss
 from policies.facts.postgres import DatabaseServices, Postgres, ReplicationLag
+from policies.facts.postgres_failover import PostgresFailover
+from policies.facts.redis import RedisCluster, RedisFailover, RedisReads
 
 SEEN_AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 Short = Mapping[str, Any]
@@ -576,11 +579,310 @@ def pooler_loss(short: Short) -> PoolerLoss:
     return _convert(full | short, PoolerLoss)
 
 
+# --- backups of the database
+
+
+def _ago(**times: float) -> str:
+    """A moment before the fact was seen."""
+    return (SEEN_AT - timedelta(**times)).isoformat()
+
+
+def _segment(number: int, timeline: int = 1) -> str:
+    """The name of a WAL segment of 16 MiB, as PostgreSQL has it."""
+    return f"{timeline:08X}{number // 256:08X}{number % 256:08X}"
+
+
+def backup_plan(short: Short) -> BackupPlan:
+    """``schedules`` are [cron, suspended or not] by name, or the cause why they could not be listed; ``archives``."""
+    has: Any = short.get("schedules", {})
+    found: dict[str, Any] = {"resource": "scheduledbackups"}
+    if isinstance(has, str):
+        found["unseen"] = _unseen(has, "scheduledbackups")
+    else:
+        found["items"] = [
+            {"name": name, "schedule": cron, "suspended": bool(off)} for name, (cron, *off) in has.items()
+        ]
+    return _convert(
+        {"cluster": "production/finbot-db", "archives": short.get("archives", True), "schedules": found}, BackupPlan
+    )
+
+
+def _base_backup(id_: str, short: Short) -> Short:
+    """Keys: hours (since it ended; null where it never did), status, wal, files (sizes by name), plain, expected."""
+    hours = short.get("hours", 3)
+    begin, end = short.get("wal", [4, 5])
+    plain = short.get("plain", [])
+    files = short.get("files", {"backup.info": 1300, "data.tar.gz": 5000000})
+    return {
+        "id": id_,
+        "status": short.get("status", "DONE"),
+        "began": None if hours is None else _ago(hours=hours, minutes=2),
+        "ended": None if hours is None else _ago(hours=hours),
+        "begin_wal": _segment(begin),
+        "end_wal": _segment(end),
+        "expected": short.get("expected", ["data"]),
+        "files": [
+            {"name": name, "size": size, "encryption": "" if name in plain else "AES256"}
+            for name, size in files.items()
+        ],
+    }
+
+
+def _archiver(short: Short) -> Short:
+    """Seconds since the last success and failure, null where there was none: archived, failed; mode, last, since."""
+    archived, failed = short.get("archived", 20), short.get("failed")
+    last = short.get("last", 9)
+    return {
+        "mode": short.get("mode", "on"),
+        "archived_count": 7,
+        "last_archived": "" if last is None else last if isinstance(last, str) else _segment(last),
+        "last_archived_at": None if archived is None else _ago(seconds=archived),
+        "failed_count": 0 if failed is None else 3,
+        "last_failed": "" if failed is None else _segment(10),
+        "last_failed_at": None if failed is None else _ago(seconds=failed),
+        "since": _ago(days=1) if short.get("since", True) else None,
+        "position": "0/A000100",
+        "asked_at": SEEN_AT,
+    }
+
+
+def backups(short: Short) -> Backups:
+    """Base backups by id, archived segments as [first, last, timeline] by number, the newest with its age in seconds."""
+    newest: Any = short.get("newest_wal", {})
+    archiver: Any = short.get("archiver", {})
+    scheduled: Any = short.get("scheduled_days", 2)
+    full: dict[str, Any] = {
+        "cluster": "production/finbot-db",
+        "store": "s3://backups/finbot-db",
+        "asked_at": SEEN_AT,
+        "policy": short.get("policy", "30d"),
+        "scheduled_since": None if scheduled is None else _ago(days=scheduled),
+        "backups": [
+            _base_backup(name, has or {}) for name, has in short.get("backups", {"20261124T085800": {}}).items()
+        ],
+        "declared": [{"name": name, "id": of} for name, of in short.get("declared", {}).items()],
+        "runs": [
+            {"first": _segment(first, *timeline), "last": _segment(last, *timeline)}
+            for first, last, *timeline in short.get("runs", [[4, 9]])
+        ],
+        "newest_wal": None
+        if newest is None
+        else {
+            "name": _segment(newest.get("number", 9)),
+            "size": 16000,
+            "encryption": newest.get("encryption", "AES256"),
+            "modified": _ago(seconds=newest.get("s", 20)),
+        },
+        "archiver": None if archiver is None else _archiver(archiver),
+        "expiries": [{"id": name, "days": days} for name, days in short.get("expiries", {}).items()],
+        "bucket_encryption": short.get("bucket_encryption", "AES256"),
+        "stirred": short.get("stirred", False),
+    }
+    if "raw" in short:
+        raw = {"where": "object-storage/data", "files": 3, "bytes": 52428800, "found": [], "control": True}
+        full["raw"] = raw | (short["raw"] or {})
+    for key, what in (
+        ("unseen", "s3://backups/finbot-db"),
+        ("archiver_unseen", "archiver"),
+        ("raw_unseen", "volume claim"),
+        ("expiries_unseen", "lifecycle"),
+    ):
+        if key in short:
+            full[key] = _reasons(short[key], what)
+    return _convert(full, Backups)
+
+
+def recovery(short: Short) -> Recovery:
+    """Tables as [rows, checksum] by ``database.schema.name``; rows and arrivals as seconds before the end of watching.
+
+    ``rows`` are [number, seconds, position before, position after], positions in segments of 16 MiB; ``arrivals`` are
+    [number of the segment, seconds].
+    """
+
+    def at(segments: float) -> str:
+        return f"{int(segments * 2**24) >> 32:X}/{int(segments * 2**24) & 0xFFFFFFFF:X}"
+
+    def tables(has: Short) -> list[Short]:
+        found: list[Short] = []
+        for name, (rows, checksum) in has.items():
+            database, _, table = name.partition(".")
+            found.append({"database": database, "name": table, "rows": rows, "checksum": str(checksum)})
+        return found
+
+    source = short.get("source", {})
+    full: dict[str, Any] = {
+        "cluster": "production/finbot-db",
+        "scratch": "verify-scratch",
+        "instant": _ago(seconds=100),
+        "position": at(short.get("position", 5.5)),
+        "backup": "20261124T085800",
+        "source": tables(source),
+        "restored": tables(short.get("restored", source)),
+        "rows": [
+            {"number": number, "at": _ago(seconds=s), "before": at(before), "after": at(after)}
+            for number, s, before, after in short.get("rows", [])
+        ],
+        "found": short.get("found", []),
+        "took_s": 75,
+        "arrivals": [{"segment": _segment(number), "at": _ago(seconds=s)} for number, s in short.get("arrivals", [])],
+        "forced": _segment(short.get("forced", 5)),
+        "watched_until": SEEN_AT,
+        "failed": short.get("failed", ""),
+    }
+    for key in ("recovery_unseen", "archive_unseen"):
+        if key in short:
+            full[key] = _reasons(short[key], "the archive")
+    return _convert(full, Recovery)
+
+
+def redis_cluster(short: Short) -> RedisCluster:
+    """Masters redis-0 to redis-2 on w1 to w3, replica redis-3 of redis-0 on w2 and so on; an id is the pod's name.
+
+    ``members`` are names to what differs: node, ready, role, master, slots, unseen, and what its view holds. ``sees``
+    is what one member sees another way: names to names to role, slots or flags, or to null where it does not know it.
+    """
+    ranges = ([[0, 5460]], [[5461, 10922]], [[10923, 16383]])
+    full: dict[str, dict[str, Any]] = {}
+    for number, slots in enumerate(ranges):
+        full[f"redis-{number}"] = {"node": f"w{number + 1}", "role": "master", "slots": slots, "master": ""}
+        replica = {"node": f"w{(number + 1) % 3 + 1}", "role": "replica", "slots": [], "master": f"redis-{number}"}
+        full[f"redis-{number + 3}"] = replica | {"link_up": True}
+    for name, differs in short.get("members", {}).items():
+        full[name] = full[name] | differs
+    seen: Any = short.get("sees", {})
+    members = []
+    for name, has in full.items():
+        peers = []
+        for other, its in full.items():
+            odd = seen.get(name, {}).get(other, {})
+            if odd is not None:
+                known = {key: its[key] for key in ("role", "slots", "master")}
+                peers.append({"id": other, "name": other, **known, **odd})
+        view = {"append_only": True, "append_status": "ok", "rewrite_status": "ok", "folder": "/data"}
+        view |= {key: value for key, value in has.items() if key not in {"node", "ready", "slots", "master", "unseen"}}
+        view.pop("volume", None)
+        member: dict[str, Any] = {"name": name, "node": has["node"], "ready": has.get("ready", True)}
+        member["volume"] = has.get("volume", f"data-{name}")
+        if "unseen" in has:
+            member["unseen"] = _reasons(has["unseen"], f"Redis in {name}")
+        else:
+            member["view"] = {"id": name, "peers": peers, "node_timeout_s": 5, **view}
+        members.append(member)
+    ordered = sorted(members, key=lambda member: member["name"])
+    place = {"namespace": "production", "statefulset": "redis", "declared": 6}
+    return _convert(place | {"members": ordered}, RedisCluster)
+
+
+def redis_reads(short: Short) -> RedisReads:
+    """900 of 1000 reads of the applications found their key in 5 s. Reads are [hits, misses]."""
+    full: dict[str, Any] = {"watched_s": 5, "applications": [900, 100], "enough": 500, "load_s": 8}
+    full |= {"objects": 1000, "object_bytes": 2048, **short}
+    for key in ("applications", "own", "counted"):
+        if key in full:
+            full[key] = dict(zip(("hits", "misses"), full[key], strict=True))
+    full["unseen"] = _reasons(full.get("unseen", []))
+    return _convert(full, RedisReads)
+
+
+def redis_failover(short: Short) -> RedisFailover:
+    """redis-0 killed at 10 s, and redis-3 in its place; a session stored in each of three shards every second for 60 s.
+
+    ``silent`` (``silent_others``) are [from, to) stretches of seconds without an acknowledgement in its shard (the
+    others'); ``lost`` are [shard, second] of sessions that are not there afterwards.
+    """
+    short = dict(short)
+    silent = {"redis-0": short.pop("silent", [])}
+    silent |= dict.fromkeys(("redis-1", "redis-2"), short.pop("silent_others", []))
+    writes: list[dict[str, Any]] = []
+    for second in range(60):
+        for shard, stretches in silent.items():
+            ok = not any(a <= second < b for a, b in stretches)
+            at = {"sent": float(second), "answered": float(second), "acknowledged": ok}
+            writes.append({"number": len(writes), "shard": shard, **at})
+    lost = [(shard, float(second)) for shard, second in short.pop("lost", [])]
+    there = [w for w in writes if w["acknowledged"] and (w["shard"], w["answered"]) not in lost]
+    slots = (5461, 5462, 5461)
+    shards = [{"master": name, "slots": slots[n], "master_after": name} for n, name in enumerate(silent)]
+    shards[0]["master_after"] = short.pop("master_after", "redis-3")
+    full = {
+        "member": "redis-0",
+        "node": "w1",
+        "fault": "pod-killed",
+        "proof": "its pod is gone",
+        "injected_at": 10.0,
+        "undone_at": 40.0,
+        "ended_at": 60.0,
+        "interval_s": 1.0,
+        "timers": {"cluster-node-timeout": 5},
+        "shards": shards,
+        "writes": writes,
+        "read_back": [w["number"] for w in there],
+        "held": [w["number"] for w in there if w["shard"] == "redis-0"],
+        "back": True,
+    }
+    if "cut_short" in short:
+        short["cut_short"] = _reasons(short["cut_short"], "the error budget")
+    return _convert(full | short, RedisFailover)
+
+
 def _convert(full: Mapping[str, Any], kind: type[F]) -> F:
     unknown = set(full) - {field.name for field in msgspec.structs.fields(kind)}
     if unknown:
         raise KeyError(f"{kind.__name__} has no {unknown}")
     return msgspec.convert({"seen_at": SEEN_AT} | dict(full), kind)
+
+
+# --- the loss of the database's primary
+
+
+def postgres_failover(short: Short) -> PostgresFailover:
+    """A minute in which db-1 was killed at 10 s and db-2 took over; a row was acknowledged every second but in ``silent``.
+
+    ``silent`` are [from, to) stretches of seconds without acknowledgement, ``lost`` the numbers that are not there
+    afterwards, ``timers`` seconds by name.
+    """
+    short = dict(short)
+    silent, lost = short.pop("silent", []), short.pop("lost", [])
+    started, ended = short.pop("writer", [0, 60])
+    acknowledged = [n for n in range(started, ended) if not any(a <= n < b for a, b in silent)]
+    timers = short.pop("timers", {"failoverDelay": 0})
+    full = {
+        "cluster": "db",
+        "service": "db-rw",
+        "fault": "pod-killed",
+        "proof": "pod production/db-1 is gone",
+        "old_primary": "db-1",
+        "node": "w1",
+        "new_primary": "db-2",
+        "timeline_before": 3,
+        "timeline_after": 4,
+        "injected_at": 10.0,
+        "undone_at": 40.0,
+        "ended_at": 60.0,
+        "interval_s": 1.0,
+        "clock_error_s": 0.1,
+        "writes": [
+            {"number": n, "sent": float(n), "answered": float(n), "acknowledged": n in acknowledged}
+            for n in range(started, ended)
+        ],
+        "read_back": [n for n in acknowledged if n not in lost],
+        "rejoined_at": 45.0,
+        "rejoin_error_s": 1.0,
+        "watched_for_s": 5.0,
+        "rejoin_trouble": "",
+        "wall_s": 75.0,
+        "timers": [{"name": name, "seconds": seconds} for name, seconds in timers.items()],
+        "events": [],
+    }
+    if "cut_short" in short:
+        short["cut_short"] = _reasons(short["cut_short"], "the error budget")
+    return _convert(full | short, PostgresFailover)
+
+
+def postgres_node_loss(short: Short) -> PostgresFailover:
+    """The same of db-1's node, w1, cut off."""
+    proof = "port 10250 of w1 gives no answer"
+    return postgres_failover({"fault": "node-cut", "proof": proof, **short})
 
 
 BUILDERS: Mapping[str, Callable[[Short], Fact]] = {
@@ -593,6 +895,9 @@ BUILDERS: Mapping[str, Callable[[Short], Fact]] = {
     "anonymous": anonymous,
     "defaults": defaults,
     "quota_alerts": quota_alerts,
+    "backup_plan": backup_plan,
+    "backups": backups,
+    "recovery": recovery,
     "pooler": pooler,
     "pooled_clients": pooled_clients,
     "pooler_doors": pooler_doors,
@@ -600,4 +905,9 @@ BUILDERS: Mapping[str, Callable[[Short], Fact]] = {
     "postgres": postgres,
     "replication_lag": replication_lag,
     "database_services": database_services,
+    "postgres_failover": postgres_failover,
+    "postgres_node_loss": postgres_node_loss,
+    "redis_cluster": redis_cluster,
+    "redis_reads": redis_reads,
+    "redis_failover": redis_failover,
 }

@@ -14,8 +14,8 @@ from policies.waivers import load_waivers
 
 # The kinds of check each requirement asks for: inspect, probe, load, disrupt.
 KINDS_ASKED = {
-    1: "ID ID IP IP IP", 2: "IPD IPD IP IP IPD", 3: "IPD IPD IP IP IP", 4: "IPD P IP IP IP", 5: "PD IP P IPD IP",
-    6: "IP IP ID ID ID", 7: "IP D I IP IP", 8: "IL IL IPD IP IL", 9: "IP IP IP IP I", 10: "IP ID I IP IP",
+    1: "ID ID IP IP IP", 2: "IPD IPD IP IP IPD", 3: "IPD IPD IP IP IP", 4: "IPD P IP IP IP", 5: "PD IP P IPD P",
+    6: "IP IP ID ID ID", 7: "IP D I IP IP", 8: "IL IL PD IP IL", 9: "IP IP IP IP I", 10: "IP ID I IP IP",
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ together() {
 }
 
 meet() {
-  while read -r member address node; do
+  while read -r member address _; do
     [ "$member" = "$me" ] || redis localhost cluster meet "$address" 6379 >/dev/null || true
   done <"$found"
 }
