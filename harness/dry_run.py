@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from fixtures import control_plane
+from fixtures import control_plane, pooler
 from fixtures.faults import FAULTS, Plan
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
@@ -17,7 +17,10 @@ from harness.preconditions import look
 from policies.facts.base import Unseen
 from targets.model import Target
 
-PLANS: Final[Mapping[str, Callable[[Api, Target], Plan]]] = {"control-plane": control_plane.plan}
+PLANS: Final[Mapping[str, Callable[[Api, Target], Plan]]] = {
+    "control-plane": control_plane.plan,
+    "pooler": pooler.plan,
+}
 """By what a test says it ``disrupts``; each is made beside the observation that injects the fault."""
 
 
