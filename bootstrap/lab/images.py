@@ -364,7 +364,7 @@ def _mmdebstrap(target: Path, what: tuple[str, tuple[str, ...]]) -> None:
     release, packages = what
     packages = tuple(dict.fromkeys((*BASE, *packages)))
     command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"]
-    command += [f"--customize-hook={COMPILE}", release, str(target)]
+    command += [f"--extract-hook={COMPILE}", release, str(target)]
     try:
         done = subprocess.run(
             command,
