@@ -144,8 +144,10 @@ class PoolerLoss(Fact, frozen=True):
     """A request without an answer by then, counted from when it was due, has failed."""
     stretch_s: float
     injected_at: float
+    ready_at: float | None
+    """When as many poolers were seen ready again as before."""
     back_at: float
-    """When as many poolers were ready again as before; the end of the load where they were not."""
+    """Until when requests count: until then, and for ten seconds at least."""
     requests: tuple[Requests, ...]
     events: tuple[Event, ...]
     unseen: Unseen | None = None

@@ -148,11 +148,14 @@ def pooler_loss(loss: PoolerLoss, limits: Limits) -> Iterator[Finding]:
         return
     ratio = 100 * failed / requests
     lasted = loss.back_at - loss.injected_at
+    back = f"as many as before were not ready {lasted:.1f} s later, when watching ended"
+    if loss.ready_at is not None:
+        back = f"as many as before were ready {loss.ready_at - loss.injected_at:.1f} s later"
     said = next((f" ({each.said})" for each in under if each.said), "")
     observed = (
         f"{ratio:.3g} % failed, {failed} of {requests}{said}, and {sum(each.retried for each in under)} took one "
         f"reconnect; the slowest took {max(each.slowest_s for each in under):.2f} s; {loss.victim} on {loss.node} was "
-        f"killed, and {lasted:.1f} s (± {loss.stretch_s:g} s) later all poolers were ready"
+        f"killed, and {back}"
     )
     if not failed and not limit.allows(100 / requests):
         few = f"only {count(requests, 'request')} in {lasted:.1f} s, too few to see so small a ratio"

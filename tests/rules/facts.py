@@ -569,6 +569,7 @@ def pooler_loss(short: Short) -> PoolerLoss:
         "within_s": 5.0,
         "stretch_s": 0.2,
         "injected_at": injected_at,
+        "ready_at": 14.0,
         "back_at": back_at,
         "requests": requests,
         "events": [],
