@@ -9,6 +9,7 @@ from typing import Final
 
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
+from fixtures.waiting import NotYet
 from policies.facts.base import Cause, Unseen
 from tests.violations.lab import Lab, Object
 
@@ -27,7 +28,7 @@ select count(*) from pg_stat_replication where state = 'streaming' and pg_curren
 
 def shell(api: Api, pod: str, script: str, timeout_s: float = 30.0) -> str:
     """What a script in an instance printed. Raises `Unobservable` where it failed."""
-    done = api.exec("production", pod, "postgres", ["bash", "-ec", script], timeout_s)
+    done = api.exec("production", pod, "postgres", ["sh", "-ec", script], timeout_s)
     if done.exit_code:
         raise Unobservable(Unseen(Cause.INVALID, f"a script in {pod}", done.stderr or done.stdout))
     return done.stdout.strip()
@@ -65,14 +66,17 @@ def machine_of(lab: Lab, pod: str) -> str:
     return name
 
 
-def whole(lab: Lab) -> bool:
-    """Whether the primary is there and both replicas stream from it, each with nothing left to replay."""
-    return sql(lab, primary(lab), CAUGHT_UP) == "2" and lab.get(CLUSTER)["status"].get("readyInstances") == 3
+def healed(lab: Lab, timeout_s: float = HEALTHY_WITHIN_S, *, of: int = 3) -> None:
+    """Wait until that many instances are ready, and all but one of them stream with next to nothing to replay."""
 
+    def whole() -> bool:
+        streaming = sql(lab, primary(lab), CAUGHT_UP)
+        status = lab.get(CLUSTER)["status"]
+        if (streaming, status.get("readyInstances"), status["instances"]) != (str(of - 1), of, of):
+            raise NotYet(f"{streaming} stream, {status.get('readyInstances')} ready: {status.get('phase')}")
+        return True
 
-def healed(lab: Lab, timeout_s: float = HEALTHY_WITHIN_S) -> None:
-    """Wait until the cluster is whole."""
-    lab.until(lambda: whole(lab), "all instances to be ready and both replicas to stream", timeout_s)
+    lab.until(whole, f"{of} instances to be ready, and replicas among them to stream", timeout_s)
 
 
 @contextmanager
@@ -128,8 +132,8 @@ def fenced(lab: Lab, pod: str) -> Iterator[None]:
     on = {"metadata": {"annotations": {note: json.dumps([pod])}}}
     try:
         with lab.patched(CLUSTER, on, {"metadata": {"annotations": {note: None}}}):
-            stopped = "pg_isready -q && exit 1; true"
-            lab.until(lambda: shell(lab.api, pod, stopped) is not None, f"PostgreSQL in {pod} to have stopped")
+            stopped = "if pg_isready -q; then exit 1; fi"
+            lab.until(lambda: shell(lab.api, pod, stopped) == "", f"PostgreSQL in {pod} to have stopped")
             yield
     finally:
         healed(lab)

@@ -12,6 +12,7 @@ from tests.violations.violation import violates
 
 LAG_TIME: Final = ("5.3", "lag-time")
 LAG_BYTES: Final = ("5.3", "lag-bytes")
+STREAMING: Final = ("5.1", "streaming")
 
 # --- lag
 
@@ -32,16 +33,18 @@ def replay_paused(lab: Lab) -> Iterator[None]:
 def replica_delayed_on_purpose(lab: Lab) -> Iterator[None]:
     """One replica was made to apply everything some seconds late, as a guard against slips of the hand."""
     replica = database.replicas(lab)[-1]
-    keep = 'f=$PGDATA/postgresql.auto.conf; cp -p "$f" /controller/auto.conf.kept; chmod u+w "$f"'
-    database.shell(lab.api, replica, f"""{keep}; echo "recovery_min_apply_delay = '3500ms'" >> "$f" """)
+    path = "$PGDATA/postgresql.auto.conf"
+    late = (
+        f"cp -p {path} /controller/tmp/kept; chmod u+w {path}; echo \"recovery_min_apply_delay = '3500ms'\" >> {path}"
+    )
+    back = f"chmod u+w {path}; cat /controller/tmp/kept > {path}; chmod u-w {path}; rm /controller/tmp/kept"
+    database.shell(lab.api, replica, late)
     try:
         sql(lab, replica, "select pg_reload_conf()")
         shown = "show recovery_min_apply_delay"
         lab.until(lambda: sql(lab, replica, shown) == "3500ms", f"{replica} to apply late")
         yield
     finally:
-        back = 'f=$PGDATA/postgresql.auto.conf; chmod u+w "$f"; cat /controller/auto.conf.kept > "$f"'
-        back += '; chmod --reference=/controller/auto.conf.kept "$f"; rm /controller/auto.conf.kept'
         database.shell(lab.api, replica, back)
         sql(lab, replica, "select pg_reload_conf()")
         database.healed(lab)
@@ -62,7 +65,7 @@ def report_holds_up_replay(lab: Lab) -> Iterator[None]:
             there = "select to_regclass('reported') is not null"
             lab.until(lambda: sql(lab, replica, there, "verify") == "t", "the table on the replica")
             report = "begin; select * from reported; select pg_sleep(3600)"
-            start = f"PGAPPNAME=monthly-report setsid psql -X -d verify -c '{report}' >/dev/null 2>&1 </dev/null &"
+            start = f"PGAPPNAME=monthly-report psql -X -d verify -c '{report}' >/dev/null 2>&1 </dev/null &"
             database.shell(lab.api, replica, start)
             running = "select count(*) from pg_stat_activity where application_name = 'monthly-report'"
             lab.until(lambda: sql(lab, replica, f"{running} and wait_event = 'PgSleep'") == "1", "the report to run")
@@ -75,7 +78,12 @@ def report_holds_up_replay(lab: Lab) -> Iterator[None]:
         database.healed(lab)
 
 
-@violates("5.3", "lag-bytes", r"of them without it in the primary's pg_stat_replication", implies=frozenset({LAG_TIME}))
+@violates(
+    "5.3",
+    "lag-bytes",
+    r"of them without it in the primary's pg_stat_replication",
+    implies=frozenset({LAG_TIME, STREAMING}),
+)
 def replica_cut_from_the_primary(lab: Lab) -> Iterator[None]:
     """A firewall rule lets no replication through to one replica any more; it is ready, and its cluster healthy."""
     with database.behind_a_firewall(lab):
