@@ -9,7 +9,6 @@ pytest_plugins = [
     "fixtures.alerts",
     "fixtures.control_plane",
     "fixtures.postgres",
-    "fixtures.pooler",
     "fixtures.postgres_failover",
     "fixtures.redis",
     "fixtures.pooler",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from fixtures import control_plane, pooler
+from fixtures import control_plane, pooler, postgres_failover
 from fixtures.faults import FAULTS, Plan
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
@@ -20,6 +20,8 @@ from targets.model import Target
 PLANS: Final[Mapping[str, Callable[[Api, Target], Plan]]] = {
     "control-plane": control_plane.plan,
     "pooler": pooler.plan,
+    "postgres": postgres_failover.plan,
+    "postgres-node": postgres_failover.plan_of_node,
 }
 """By what a test says it ``disrupts``; each is made beside the observation that injects the fault."""
 

@@ -837,7 +837,7 @@ def _convert(full: Mapping[str, Any], kind: type[F]) -> F:
 
 
 def postgres_failover(short: Short) -> PostgresFailover:
-    """A minute in which db-1 was killed at 10 s and db-2 took over; a row was acknowledged every second but in ``silent``.
+    """A minute in which db-1 was killed at 10 s, and a row was acknowledged every second but in ``silent``.
 
     ``silent`` are [from, to) stretches of seconds without acknowledgement, ``lost`` the numbers that are not there
     afterwards, ``timers`` seconds by name.

@@ -151,13 +151,14 @@ class Keeper:
     def _pod(self, name: str) -> dict[str, Any]:
         uid, ready = self.pods[name]
         conditions = [{"type": "Ready", "status": str(ready)}]
-        return {"metadata": {"name": name, "uid": uid}, "status": {"phase": "Running", "conditions": conditions}}
+        phase = "Running" if ready else "Pending"
+        return {"metadata": {"name": name, "uid": uid}, "status": {"phase": phase, "conditions": conditions}}
 
 
 KILL = {"namespace": "production", "pod": "finbot-db-1", "uid": "u1"}
 
 
-def test_a_pod_is_killed_once_and_is_not_mended_until_its_successor_is_ready() -> None:
+def test_a_pod_is_killed_once_and_is_not_mended_until_its_successor_runs() -> None:
     keeper = Keeper(("finbot-db-1", "u1", True))
     with serving(keeper) as server:
         api = Api(server.url)
@@ -171,7 +172,7 @@ def test_a_pod_is_killed_once_and_is_not_mended_until_its_successor_is_ready() -
         POD_KILLED.inject(LAB, api, KILL)
         assert keeper.killed == ["finbot-db-1"], "the successor is left alone"
         assert "u1" in POD_KILLED.proof(LAB, api, KILL)
-        assert POD_KILLED.unmended(LAB, api, KILL) == "pod production/finbot-db-1 is not ready"
+        assert POD_KILLED.unmended(LAB, api, KILL) == "pod production/finbot-db-1 is Pending"
         keeper.pods["finbot-db-1"] = ("u2", True)
         POD_KILLED.undo(LAB, api, KILL)
         assert POD_KILLED.unmended(LAB, api, KILL) == ""
