@@ -79,8 +79,9 @@ def test_everything_needed_is_granted_and_nothing_else(arguments: list[str]) -> 
         mine = {as_granted(need.access) for need in wanted if need.identity == identity}
         # What is granted everywhere is not granted once more in a namespace, or for a name.
         wider = {(ns, *rest) for ns, *rest in mine} - has
-        for _, group, resource, name, verb in wider:
-            assert has & {("", group, resource, "", verb), ("", group, resource, name, verb)}
+        for place, group, resource, name, verb in wider:
+            places = {("", ""), ("", name), (place, "")}
+            assert has & {(ns, group, resource, any_or_one, verb) for ns, any_or_one in places}
         assert has <= mine
 
 
@@ -100,7 +101,7 @@ def test_without_faults_nothing_of_journal_and_lease_is_written() -> None:
 
 def test_one_requirement_is_granted_no_more_than_its_rules_read() -> None:
     lists = {resource for ns, _, resource, _, verb in granted(objects("-r", "1.3", "-k", "inspect"), "scanner")}
-    assert lists == {"nodes", "pods", "daemonsets", "namespaces", "configmaps", "leases"}
+    assert lists == {"nodes", "pods", "daemonsets", "namespaces", "configmaps", "leases", "clusters"}
 
 
 def test_a_namespace_is_enough_where_its_name_is_known() -> None:

@@ -1,0 +1,129 @@
+"""The lab's backups in the hands of whoever loses them: objects in the store, Backups, and the archiver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from fixtures.clients import Client, client
+from fixtures.database_backups import StoreAccess, database, store_access
+from fixtures.unobservable import Unobservable
+from policies.facts.base import Cause, Unseen
+from tests.violations.database import primary, shell, sql
+from tests.violations.lab import Lab, Object
+
+GROUP: Final = "/apis/postgresql.cnpg.io/v1/namespaces/production"
+AWAY: Final = "moved-away/"
+PRELUDE: Final = """
+import json, sys
+from fixtures.in_pod.bucket import connect, objects, segments
+store = json.loads(sys.argv[1])
+s3, bucket, prefix = connect(store), store["bucket"], store["prefix"]
+def move(key, to):
+    s3.copy_object(Bucket=bucket, Key=to, CopySource={"Bucket": bucket, "Key": key}, ServerSideEncryption="AES256")
+    s3.delete_object(Bucket=bucket, Key=key)
+"""
+ENDED: Final = """
+for process in /proc/[0-9]*; do
+  if [[ $(tr '\\0' ' ' <"$process/cmdline" 2>/dev/null) == "sleep 3600 " ]]; then kill "${process#/proc/}"; fi
+done
+"""
+BACK: Final = f"""
+for each in list(objects(s3, bucket, "{AWAY}")):
+    move(each["Key"], each["Key"].removeprefix("{AWAY}"))
+"""
+
+
+class Store:
+    """The object store, from a pod that has its keys."""
+
+    def __init__(self, lab: Lab, pod: Client, access: StoreAccess) -> None:
+        self.lab = lab
+        self._pod = pod
+        self._access = access
+
+    def python(self, body: str, timeout_s: float = 90.0) -> str:
+        """What a program printed that has ``s3``, ``bucket``, ``prefix``, ``objects`` and ``move``."""
+        argv = ["python3", "-c", PRELUDE + body, json.dumps(dict(self._access.argument))]
+        done = self.lab.api.exec(self._pod.namespace, self._pod.name, "probe", argv, timeout_s)
+        if done.exit_code:
+            raise Unobservable(Unseen(Cause.INVALID, "a program in the object store", done.stderr))
+        return done.stdout.strip()
+
+    @contextmanager
+    def without(self, choose: str) -> Iterator[str]:
+        """Objects that are moved out of the way meanwhile; ``choose`` is an expression for their keys."""
+        moved = self.python(f"keys = {choose}\nfor key in keys: move(key, '{AWAY}' + key)\nprint(*keys)")
+        try:
+            yield moved
+        finally:
+            self.python(BACK)
+
+
+@contextmanager
+def store(lab: Lab) -> Iterator[Store]:
+    """The object store that the database's Cluster names."""
+    of = database(lab.target)
+    access = store_access(lab.api, of)
+    with client(
+        lab.api, lab.target, "seeded", namespace=of.namespace, purpose="violation", secrets=access.secrets
+    ) as pod:
+        yield Store(lab, pod, access)
+
+
+@contextmanager
+def one_more_backup(lab: Lab, s3: Store, name: str) -> Iterator[str]:
+    """A backup that is taken now, by its id in the store; it is gone afterwards."""
+    body: Object = {
+        "apiVersion": "postgresql.cnpg.io/v1",
+        "kind": "Backup",
+        "metadata": {"name": name},
+        "spec": {"cluster": {"name": "finbot-db"}, "method": "barmanObjectStore"},
+    }
+    path = f"{GROUP}/backups/{name}"
+    backup_id = ""
+    with lab.made(f"{GROUP}/backups", body):
+        try:
+            lab.until(lambda: _completed(lab, path), f"{name} to be completed", 180.0)
+            backup_id = lab.get(path)["status"]["backupId"]
+            yield backup_id
+        finally:
+            if backup_id:
+                each = "for each in list(objects(s3, bucket, f'{prefix}base/" + backup_id + "/')):\n"
+                s3.python(each + "    s3.delete_object(Bucket=bucket, Key=each['Key'])")
+
+
+def _completed(lab: Lab, path: str) -> bool:
+    status = lab.get(path).get("status", {})
+    assert status.get("phase") != "failed", status
+    return bool(status.get("phase") == "completed" and status.get("backupId"))
+
+
+@contextmanager
+def archive_command(lab: Lab, command: str) -> Iterator[str]:
+    """Another archive_command in the primary, set by its superuser; what it lost is archived afterwards.
+
+    The operator keeps `postgresql.auto.conf` read-only, and nothing reads it but PostgreSQL.
+    """
+    name = primary(lab)
+    shell(lab.api, name, 'chmod u+w "$PGDATA/postgresql.auto.conf"')
+    began = sql(lab, name, "select pg_walfile_name(pg_current_wal_lsn())")
+    try:
+        sql(lab, name, f"alter system set archive_command = '{command}'")
+        sql(lab, name, "select pg_reload_conf()")
+        lab.until(lambda: sql(lab, name, "show archive_command") == command, "the command to be in force")
+        yield name
+    finally:
+        sql(lab, name, "alter system reset archive_command")
+        shell(lab.api, name, 'chmod u-w "$PGDATA/postgresql.auto.conf"')
+        sql(lab, name, "select pg_reload_conf()")
+        # A command that hangs is waited for by the archiver; and what one that does nothing called done is sent again.
+        shell(lab.api, name, ENDED)
+        again = 'cd "$PGDATA/pg_wal/archive_status"; for done in *.done; do segment=${done%.done}; '
+        again += f"if [[ ${{#segment}} == 24 && ! $segment < {began} && -e ../$segment ]]; "
+        shell(lab.api, name, again + 'then mv "$done" "$segment.ready"; fi; done')
+        closed = sql(lab, name, "select pg_walfile_name(pg_switch_wal())")
+        last = "select coalesce(last_archived_wal, '') from pg_stat_archiver"
+        lab.until(lambda: sql(lab, name, last)[8:24] >= closed[8:24], "the archive to have caught up", 180.0)
