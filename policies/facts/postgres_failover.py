@@ -61,6 +61,8 @@ class PostgresFailover(Fact, frozen=True):
     """How long all of the observation took, by the verifying machine's clock."""
     timers: tuple[Timer, ...]
     events: tuple[Event, ...]
+    unseen: Unseen | None = None
+    """Set where the fault was not injected or what became of the database was not seen; the rest then means nothing."""
     cut_short: Unseen | None = None
     """Set where the fault was undone before its time: what is seen can then be a violation, and never a pass."""
 

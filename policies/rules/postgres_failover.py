@@ -132,7 +132,9 @@ def _cut_short(failover: PostgresFailover) -> Iterator[Finding]:
 
 
 def _unproved(failover: PostgresFailover) -> Unseen | None:
-    """Why the observation says nothing: the fault was not seen to have happened."""
+    """Why the observation says nothing: the fault was not injected, or was not seen to have happened."""
+    if failover.unseen is not None:
+        return failover.unseen
     if failover.proof:
         return None
     detail = f"{failover.fault} of {failover.old_primary} was injected, but nothing showed that it took effect"
