@@ -62,7 +62,7 @@ FIXTURES: Final[Mapping[str, Declared]] = {
     "postgres_node_loss": {"disruptor": postgres_failover.NODE_ACCESS},
     "redis_cluster": {"disruptor": redis.ACCESS},
     "redis_reads": {"disruptor": redis.ACCESS},
-    "redis_failover": {"disruptor": redis.ACCESS},
+    "redis_failover": {"disruptor": redis.FAILOVER_ACCESS},
     "control_plane_outage": {"disruptor": control_plane.ACCESS},
     "backup_plan": {"scanner": database_backups.PLAN_ACCESS},
     "backups": {"disruptor": database_backups.ACCESS},

@@ -164,9 +164,10 @@ class Shard(Struct, frozen=True):
 
 
 class RedisFailover(Fact, frozen=True):
-    """One master killed while sessions were written to every shard every ``interval_s``.
+    """One master killed while sessions were written to every shard every ``interval_s``, and kept down for a while.
 
-    Times are seconds on the writing pod's clock since the writer started; ``seen_at`` is its end, UTC.
+    Its pod may not come back before writes have, else a quick restart would be all that is seen. Times are seconds on
+    the writing pod's clock since the writer started; ``seen_at`` is its end, UTC.
     """
 
     member: str

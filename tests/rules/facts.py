@@ -808,7 +808,7 @@ def redis_failover(short: Short) -> RedisFailover:
     full = {
         "member": "redis-0",
         "node": "w1",
-        "fault": "pod-killed",
+        "fault": "pod-kept-down",
         "proof": "its pod is gone",
         "injected_at": 10.0,
         "undone_at": 40.0,
@@ -877,6 +877,8 @@ def postgres_failover(short: Short) -> PostgresFailover:
     }
     if "cut_short" in short:
         short["cut_short"] = _reasons(short["cut_short"], "the error budget")
+    if "unseen" in short:
+        short["unseen"] = _reasons(short["unseen"], "the fault")
     return _convert(full | short, PostgresFailover)
 
 

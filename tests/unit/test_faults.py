@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from fixtures import faults
-from fixtures.faults import CONTROL_PLANE_NODE_CUT, FAULTS, NODE_CUT, POD_KILLED, Fault
+from fixtures.faults import CONTROL_PLANE_NODE_CUT, FAULTS, KEPT_DOWN, NODE_CUT, POD_KEPT_DOWN, POD_KILLED, Fault
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Listing
@@ -195,6 +195,63 @@ def test_a_kill_that_is_refused_or_hidden_is_no_silence() -> None:
             with pytest.raises(Unobservable) as caught:
                 step(LAB, Api(server.url), KILL)
             assert caught.value.unseen.cause is Cause.FORBIDDEN
+
+
+class Finalized(Keeper):
+    """One pod whose finalizers are heeded: while it has any, it ends and is still there."""
+
+    finalizers: list[str] | None = None
+    deleted = False
+
+    def __call__(self, asked: Asked) -> tuple[int, Any]:
+        name = asked.path.rpartition("/")[2]
+        if name not in self.pods or asked.method == "GET":
+            return super().__call__(asked)
+        if asked.method == "PATCH":
+            if asked.body["metadata"]["uid"] != self.pods[name][0]:
+                return 409, status(409, "the UID in the precondition does not match")
+            self.finalizers = asked.body["metadata"]["finalizers"]
+            if self.deleted and not self.finalizers:
+                del self.pods[name]
+            return 200, {}
+        if self.finalizers:
+            self.deleted = True
+            self.pods[name] = (self.pods[name][0], False)
+            return 200, {}
+        return super().__call__(asked)
+
+    def _pod(self, name: str) -> dict[str, Any]:
+        pod = super()._pod(name)
+        if self.pods[name][0] == "u1":
+            pod["metadata"] |= {"finalizers": self.finalizers}
+            pod["metadata"] |= {"deletionTimestamp": "2026-11-24T12:00:00Z"} if self.deleted else {}
+        return pod
+
+
+def test_a_pod_is_kept_down_until_that_is_taken_back() -> None:
+    keeper = Finalized(("finbot-db-1", "u1", True))
+    keeper.finalizers = ["example.com/theirs"]
+    with serving(keeper) as server:
+        api = Api(server.url)
+        assert POD_KEPT_DOWN.proof(LAB, api, KILL) == ""
+        POD_KEPT_DOWN.undo(LAB, api, KILL)
+        assert keeper.finalizers == ["example.com/theirs"], "where it was never injected"
+        keeper.finalizers.clear()
+        POD_KEPT_DOWN.inject(LAB, api, KILL)
+        POD_KEPT_DOWN.inject(LAB, api, KILL)
+        assert keeper.finalizers == [KEPT_DOWN]
+        assert POD_KEPT_DOWN.proof(LAB, api, KILL).endswith("(UID u1) has ended and is not ready")
+        assert POD_KEPT_DOWN.unmended(LAB, api, KILL) == "pod production/finbot-db-1 is ending"
+        POD_KEPT_DOWN.undo(LAB, api, KILL)
+        POD_KEPT_DOWN.undo(LAB, api, KILL)
+        assert POD_KEPT_DOWN.unmended(LAB, api, KILL) == "pod production/finbot-db-1 is not back"
+        keeper.pods["finbot-db-1"] = ("u2", True)
+        POD_KEPT_DOWN.inject(LAB, api, KILL)
+        assert keeper.pods == {"finbot-db-1": ("u2", True)}, "the successor is left alone"
+        assert POD_KEPT_DOWN.proof(LAB, api, KILL) == ""
+        assert POD_KEPT_DOWN.unmended(LAB, api, KILL) == ""
+    with serving(lambda _: (403, status(403, "no"))) as server, pytest.raises(Unobservable):
+        POD_KEPT_DOWN.inject(LAB, Api(server.url), KILL)
 
 
 # --- what can be missed
