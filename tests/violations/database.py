@@ -143,18 +143,15 @@ def fenced(lab: Lab, pod: str) -> Iterator[None]:
 def behind_a_firewall(lab: Lab) -> Iterator[None]:
     """A replica that gets nothing from the primary any more, and is else as well as before."""
     replica = replicas(lab)[-1]
-    pods = instances(lab)
-    here, there = (pods[name]["status"]["podIP"] for name in (replica, primary(lab)))
-    machine = lab.machine(machine_of(lab, replica))
-    rule = f"FORWARD -s {here} -d {there} -p tcp --dport 5432 -j DROP"
-    back = f"FORWARD -s {there} -d {here} -p tcp --sport 5432 -j DROP"
+    machine, address = lab.machine(machine_of(lab, replica)), instances(lab)[replica]["status"]["podIP"]
+    # Before addresses of Services are translated, and before the rules of the pod network, which put themselves first.
+    rule = f"PREROUTING -s {address} -p tcp --dport 5432 -j DROP"
     try:
-        machine.sh(f"iptables -I {rule}; iptables -I {back}")
+        machine.sh(f"iptables -t mangle -I {rule}")
         lab.until(lambda: replica not in sql(lab, primary(lab), NAMES), f"{replica} to be gone from the primary's view")
         yield
     finally:
-        for each in (rule, back):
-            machine.sh(f"while iptables -D {each} 2>/dev/null; do :; done")
+        machine.sh(f"while iptables -t mangle -D {rule} 2>/dev/null; do :; done")
         healed(lab)
 
 
