@@ -29,7 +29,7 @@ def closed(lab: Lab, name: str) -> str:
 )
 def archive_command_does_nothing(lab: Lab) -> Iterator[None]:
     """The archive command was replaced by one that does nothing, and succeeds."""
-    with archive_command(lab, "/bin/true") as name:
+    with archive_command(lab, "true") as name:
         segment = closed(lab, name)
         last = "select last_archived_wal from pg_stat_archiver"
         lab.until(lambda: sql(lab, name, last) == segment, f"{segment} to be called archived")
@@ -65,7 +65,7 @@ def archiver_hangs(lab: Lab) -> Iterator[None]:
 @violates("5.5", "archive-failures", r"it failed to archive [0-9A-F]{24} \d+ s ago, and archived last", blinds=RECOVERY)
 def archive_command_fails(lab: Lab) -> Iterator[None]:
     """Every attempt to archive fails."""
-    with archive_command(lab, "/bin/false") as name:
+    with archive_command(lab, "false") as name:
         closed(lab, name)
         failed = "select last_failed_time > last_archived_time from pg_stat_archiver"
         lab.until(lambda: sql(lab, name, failed) == "t", "an attempt to fail")
