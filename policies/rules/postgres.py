@@ -40,14 +40,14 @@ def instances(postgres: Postgres, limits: Limits) -> Iterator[Finding]:
     limit = limits["instances"]
     expected = f"{limit.text()}, ready and answering, each on a node of its own"
     up = [instance for instance in postgres.instances if instance.ready and instance.answers]
-    hidden = [each for each in postgres.instances if each.ready and not each.answers and not _down(postgres, each)]
+    hidden = [each for each in postgres.instances if each.ready and not each.answers and not _silence(postgres, each)]
     for instance in hidden:
         yield _hidden(instance, expected)
     nodes = {instance.node for instance in up}
     observed = f"{count(len(up), 'instance')} up on {count(len(nodes), 'node')}"
     if up:
         observed += f" ({some([f'{instance.name} on {instance.node}' for instance in up])})"
-    down = [_why_down(instance) for instance in postgres.instances if instance not in up and instance not in hidden]
+    down = [_why_down(postgres, each) for each in postgres.instances if each not in up and each not in hidden]
     if down:
         observed += f", not up: {some(down)}"
     observed += f"; the custom resource says {postgres.ready_instances} of {postgres.declared} ready"
@@ -56,27 +56,28 @@ def instances(postgres: Postgres, limits: Limits) -> Iterator[Finding]:
         yield Finding(postgres.cluster, expected, observed, limit.allows(len(nodes)))
 
 
-def _down(postgres: Postgres, instance: Instance) -> bool:
-    """Whether nobody is there: others answered the same client at the same time, and at this one's address nobody."""
-    somebody = any(other.answers for other in postgres.instances)
-    return somebody and instance.unseen is not None and instance.unseen.cause == Cause.UNREACHABLE
+def _silence(postgres: Postgres, instance: Instance) -> str:
+    """How it was found that nobody is there: others answered the same client, and at this one's address nobody did.
+
+    Empty where somebody answers, or where that is not known.
+    """
+    unseen = instance.unseen
+    if unseen is None or unseen.cause != Cause.UNREACHABLE or not any(other.answers for other in postgres.instances):
+        return ""
+    return unseen.detail
 
 
-def _silence(instance: Instance) -> str:
-    return instance.unseen.detail if instance.unseen else "no answer"
-
-
-def _why_down(instance: Instance) -> str:
+def _why_down(postgres: Postgres, instance: Instance) -> str:
     if not instance.ready:
         return f"{instance.name} (its pod is not ready)"
-    return f"{instance.name} (its pod is ready, and nobody answers: {_silence(instance)})"
+    return f"{instance.name} (its pod is ready, and nobody answers: {_silence(postgres, instance)})"
 
 
 def streaming(postgres: Postgres, _limits: Limits) -> Iterator[Finding]:
     """streaming: every replica streams from the one primary, seen from both sides, and one confirms each commit."""
     expected = "to stream from the primary, as both of them say"
     primaries = [instance for instance in postgres.instances if instance.answers and not instance.answers.in_recovery]
-    hidden = [each for each in postgres.instances if not each.answers and not _down(postgres, each)]
+    hidden = [each for each in postgres.instances if not each.answers and not _silence(postgres, each)]
     subject = f"primary of {postgres.cluster}"
     if len(primaries) > 1:
         yield Finding(subject, "one instance", f"{some([each.name for each in primaries])} all take writes", False)
@@ -90,17 +91,17 @@ def streaming(postgres: Postgres, _limits: Limits) -> Iterator[Finding]:
         if instance in hidden:
             yield _hidden(instance, expected)
         elif instance not in primaries:
-            yield _streams(instance, primaries, expected)
+            yield _streams(postgres, instance, primaries, expected)
     for instance in primaries:
         if instance.answers:
             yield from _confirmed(instance.name, instance.answers)
 
 
-def _streams(instance: Instance, primaries: Sequence[Instance], expected: str) -> Finding:
+def _streams(postgres: Postgres, instance: Instance, primaries: Sequence[Instance], expected: str) -> Finding:
     """One that is no primary: its own word, and the primary's of it."""
     view, troubles = instance.answers, list[str]()
     if view is None:
-        troubles.append(f"nobody answers there: {_silence(instance)}")
+        troubles.append(f"nobody answers there: {_silence(postgres, instance)}")
     elif view.receiver is None:
         troubles.append("it has no WAL receiver")
     elif view.receiver.status != "streaming":

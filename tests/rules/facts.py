@@ -373,8 +373,9 @@ def quota_alerts(short: Short) -> QuotaAlerts:
 def postgres(short: Short) -> Postgres:
     """Three instances, db-1 the primary, each on a node of its own; ``instances`` are what differs, by name.
 
-    Of an instance: node, address, role, ready, unseen (a cause), or what its view has instead; null leaves it out.
-    ``slots`` are name to [kind, active, retained bytes]; ``standbys`` are name to [state, sync_state].
+    Of an instance: node, address, role, ready, unseen (a cause) or ``asked: false``, or what its view has instead;
+    ``gone`` leaves it out. ``slots`` are name to [kind, active, retained bytes, WAL status (reserved)], ``standbys``
+    name to [state, sync_state].
     """
     known: dict[str, Any] = {"db-1": {}, "db-2": {}, "db-3": {}}
     known |= {name: has or {} if has != "gone" else None for name, has in short.get("instances", {}).items()}
@@ -401,6 +402,8 @@ def _instance(name: str, short: Short) -> Short:
         about["unseen"] = _reasons(has.pop("unseen"), f"PostgreSQL in {name}")
         if not has:
             return about
+    if not has.pop("asked", True):
+        return about
     standbys = has.pop(
         "standbys", {"db-2": ["streaming", "quorum"], "db-3": ["streaming", "quorum"]} if primary else {}
     )
@@ -416,9 +419,9 @@ def _instance(name: str, short: Short) -> Short:
         "standbys": [{"name": each, "state": s, "sync_state": sync} for each, (s, sync) in standbys.items()],
         "receiver": None if primary else receiver | has.pop("receives", {}),
         "slots": [
-            {"name": each, "kind": kind, "active": active, "retained_bytes": kept, "wal_status": "reserved"}
-            for each, (kind, active, kept) in slots.items()
-            if kind
+            {"name": each, "kind": of[0], "active": of[1], "retained_bytes": of[2], "wal_status": of[3]}
+            for each, of in ((each, [*of, "reserved"]) for each, of in slots.items())
+            if of[0]
         ],
     }
     unknown = set(has) - set(view)
@@ -431,7 +434,8 @@ def replication_lag(short: Short) -> ReplicationLag:
     """Two replicas that showed 100 commits within 10 ms, but for what the case says; ``replicas`` by name.
 
     Of a replica: ``worst_s`` and ``worst_mib`` are those of one commit and one sample, ``never`` and ``streamed`` as
-    they are, ``seconds`` and ``bytes`` all of them, ``unseen`` a cause.
+    they are, ``seconds`` and ``bytes`` all of them, ``unseen`` a cause. ``ramp`` are so many, of
+    1 ms and 10 KiB more each.
     """
     full = {
         "namespace": "production",
@@ -463,7 +467,10 @@ def _replica_lag(name: str, short: Short) -> Short:
         has["unseen"] = _reasons(has["unseen"], f"PostgreSQL in {name}")
     seconds = [*[0.01] * 99, has.pop("worst_s", 0.01)]
     samples = [*[65536] * 99, int(has.pop("worst_mib", 0) * 1024 * 1024)]
-    return {"replica": name, "seconds": seconds, "bytes": samples, "streamed": 100} | has
+    if "ramp" in has:
+        steps = range(1, has.pop("ramp") + 1)
+        seconds, samples = [step / 1000 for step in steps], [10240 * step for step in steps]
+    return {"replica": name, "seconds": seconds, "bytes": samples, "streamed": len(samples)} | has
 
 
 def database_services(short: Short) -> DatabaseServices:
