@@ -185,12 +185,24 @@ class Backups(Fact, frozen=True):
         numbers = range(self.number(first), self.number(last) + 1)
         return tuple(n for n in numbers if not any(low <= n <= high for low, high in spans))
 
+    @property
+    def last(self) -> str:
+        """The archived segment with the highest number, or nothing."""
+        return max((run.last for run in self.runs), key=self.number, default="")
+
     def trouble(self, backup: BaseBackup) -> str:
         """What a base backup lacks to be restored: its own files, or the WAL that was written while it was taken."""
         if backup.trouble:
             return backup.trouble
         missing = self.missing(backup.begin_wal, backup.end_wal)
         return f"{len(missing)} of the WAL segments that belong to it are not there" if missing else ""
+
+    def awaited(self, backup: BaseBackup) -> bool:
+        """Whether all that it lacks is WAL that the archive has not come to yet, as right after it was taken."""
+        if backup.trouble:
+            return False
+        missing = self.missing(backup.begin_wal, backup.end_wal)
+        return bool(missing) and (not self.last or missing[0] > self.number(self.last))
 
     @property
     def whole(self) -> tuple[BaseBackup, ...]:

@@ -67,7 +67,7 @@ def newest(backups: Backups, limits: Limits) -> Iterator[Finding]:
         yield Finding.unseen(backups.store, expected, backups.unseen)
         return
     yield Finding(backups.cluster, expected, *_newest(backups, limit))
-    there = {backup.id: backups.trouble(backup) for backup in backups.backups}
+    there = {b.id: "" if backups.awaited(b) else backups.trouble(b) for b in backups.backups}
     for declared in backups.declared:
         trouble = there.get(declared.id, f"{declared.id} is not in {backups.store}")
         if trouble:
@@ -76,7 +76,7 @@ def newest(backups: Backups, limits: Limits) -> Iterator[Finding]:
     said = {declared.id for declared in backups.declared}
     for backup in backups.backups:
         # One without a backup.info and a Backup that calls it complete may be being taken right now.
-        trouble = backups.trouble(backup) if backup.status == "DONE" and backup.id not in said else ""
+        trouble = there[backup.id] if backup.status == "DONE" and backup.id not in said else ""
         if trouble:
             yield Finding(f"backup {backup.id}", "to be whole, as its backup.info says it is done", trouble, False)
 
@@ -282,7 +282,7 @@ def _chain(backups: Backups) -> Iterator[Finding]:
         what = "no backup that is done" if backups.runs else "no segment"
         yield Finding(subject, expected, f"{what} is there", False)
         return
-    first, last = done[0].begin_wal, max((run.last for run in backups.runs), key=backups.number)
+    first, last = done[0].begin_wal, backups.last
     gap = backups.missing(first, last)
     total = max(backups.number(last) - backups.number(first) + 1, 0)
     observed = f"{count(total, 'segment')} without a gap, from {first} to {last}"

@@ -15,6 +15,7 @@ from policies.facts.base import Cause, Unseen
 from tests.violations.database import primary, shell, sql
 from tests.violations.lab import Lab, Object
 
+STIR: Final = "create table seeded_violation (); drop table seeded_violation"
 GROUP: Final = "/apis/postgresql.cnpg.io/v1/namespaces/production"
 AWAY: Final = "moved-away/"
 PRELUDE: Final = """
@@ -108,6 +109,22 @@ def one_more_backup(lab: Lab, s3: Store, name: str) -> Iterator[str]:
             if backup_id:
                 each = "for each in list(objects(s3, bucket, f'{prefix}base/" + backup_id + "/')):\n"
                 s3.python(each + "    s3.delete_object(Bucket=bucket, Key=each['Key'])")
+
+
+def closed(lab: Lab) -> str:
+    """A segment that was written to and then closed."""
+    name = primary(lab)
+    sql(lab, name, STIR)
+    return sql(lab, name, "select pg_walfile_name(pg_switch_wal())")
+
+
+def archived(lab: Lab, s3: Store) -> str:
+    """A segment that was closed and has come into the archive, encrypted."""
+    segment = closed(lab)
+    head = "s3.head_object(Bucket=bucket, Key=s['key']).get('ServerSideEncryption')"
+    found = f"[s['name'] for s in segments(s3, bucket, prefix)[-3:] if s['name'] == '{segment}' and {head}]"
+    lab.until(lambda: s3.python(f"print(*{found})"), f"{segment} to be archived")
+    return segment
 
 
 def _completed(lab: Lab, path: str) -> bool:

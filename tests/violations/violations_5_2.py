@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.violations.database import CLUSTER, primary, sql
 from tests.violations.lab import Lab
-from tests.violations.object_store import GROUP, one_more_backup, store
+from tests.violations.object_store import GROUP, archived, one_more_backup, store
 from tests.violations.violation import violates
 
 SCHEDULE: Final = f"{GROUP}/scheduledbackups/finbot-db-daily"
@@ -109,6 +109,13 @@ newest = max(segments(s3, bucket, prefix), key=lambda each: each["modified"])
 body = s3.get_object(Bucket=bucket, Key=newest["key"])["Body"].read()
 s3.put_object(Bucket=bucket, Key=newest["key"], Body=body)
 """
+# What was stored in plain meanwhile is stored anew.
+MENDED: Final = """
+for each in segments(s3, bucket, prefix)[-20:]:
+    if not s3.head_object(Bucket=bucket, Key=each["key"]).get("ServerSideEncryption"):
+        body = s3.get_object(Bucket=bucket, Key=each["key"])["Body"].read()
+        s3.put_object(Bucket=bucket, Key=each["key"], Body=body, ServerSideEncryption="AES256")
+"""
 
 
 @violates("5.2", "encrypted", r"s3://backups/finbot-db: .*[0-9A-F]{24}.* stored without encryption")
@@ -116,14 +123,17 @@ def encryption_switched_off(lab: Lab) -> Iterator[None]:
     """Encryption was switched off in the bucket and in the Cluster; what is archived since lies there in plain."""
     wal = {"spec": {"backup": {"barmanObjectStore": {"wal": {"encryption": None}}}}}
     back = {"spec": {"backup": {"barmanObjectStore": {"wal": {"encryption": "AES256"}}}}}
-    with store(lab) as s3, lab.patched(CLUSTER, wal, back):
-        s3.python("s3.delete_bucket_encryption(Bucket=bucket)")
+    with store(lab) as s3:
         try:
-            s3.python(REWRITTEN)
-            yield
+            with lab.patched(CLUSTER, wal, back):
+                s3.python("s3.delete_bucket_encryption(Bucket=bucket)")
+                s3.python(REWRITTEN)
+                yield
         finally:
             s3.python(ENCRYPTED)
-            s3.python(REWRITTEN)
+            s3.python(MENDED)
+            # Its bytes stay on the disk until the store tidies up, so that the newest must be another one.
+            archived(lab, s3)
 
 
 # --- what comes out of it

@@ -7,18 +7,10 @@ from typing import Final
 
 from tests.violations.database import CLUSTER, primary, sql
 from tests.violations.lab import Lab
-from tests.violations.object_store import archive_command, one_more_backup, store
+from tests.violations.object_store import archive_command, archived, closed, one_more_backup, store
 from tests.violations.violation import violates
 
 RECOVERY: Final = frozenset({("5.2", "restores"), ("5.5", "recovery-to-an-instant"), ("5.5", "recovery-point")})
-SWITCH: Final = "select pg_walfile_name(pg_switch_wal())"
-STIR: Final = "create table seeded_violation (); drop table seeded_violation"
-
-
-def closed(lab: Lab, name: str) -> str:
-    """A segment that was written to and then closed."""
-    sql(lab, name, STIR)
-    return sql(lab, name, SWITCH)
 
 
 @violates(
@@ -30,7 +22,7 @@ def closed(lab: Lab, name: str) -> str:
 def archive_command_does_nothing(lab: Lab) -> Iterator[None]:
     """The archive command was replaced by one that does nothing, and succeeds."""
     with archive_command(lab, "true") as name:
-        segment = closed(lab, name)
+        segment = closed(lab)
         last = "select last_archived_wal from pg_stat_archiver"
         lab.until(lambda: sql(lab, name, last) == segment, f"{segment} to be called archived")
         yield
@@ -42,7 +34,7 @@ def archive_command_does_nothing(lab: Lab) -> Iterator[None]:
 def segment_gone_between_two_backups(lab: Lab) -> Iterator[None]:
     """A segment from between two backups was deleted: no resource tells, and instants between them are lost."""
     with store(lab) as s3:
-        segment = closed(lab, primary(lab))
+        segment = archived(lab, s3)
         chosen = f"[s['key'] for s in segments(s3, bucket, prefix) if s['name'] == '{segment}']"
         with one_more_backup(lab, s3, "seeded-violation"), s3.without(chosen) as moved:
             assert moved
@@ -55,7 +47,7 @@ def segment_gone_between_two_backups(lab: Lab) -> Iterator[None]:
 def archiver_hangs(lab: Lab) -> Iterator[None]:
     """The archive command hangs at a store that takes no more; it never fails, and so nobody is told."""
     with archive_command(lab, "sleep 3600") as name:
-        closed(lab, name)
+        closed(lab)
         age = "select extract(epoch from now() - last_archived_time) > {} from pg_stat_archiver"
         allowed = lab.target.limits["5.5"]["archive_age"]
         lab.until(lambda: sql(lab, name, age.format(allowed)) == "t", "the archive to have aged", 2 * allowed)
@@ -66,7 +58,7 @@ def archiver_hangs(lab: Lab) -> Iterator[None]:
 def archive_command_fails(lab: Lab) -> Iterator[None]:
     """Every attempt to archive fails."""
     with archive_command(lab, "false") as name:
-        closed(lab, name)
+        closed(lab)
         failed = "select last_failed_time > last_archived_time from pg_stat_archiver"
         lab.until(lambda: sql(lab, name, failed) == "t", "an attempt to fail")
         yield
@@ -81,10 +73,9 @@ def archive_command_fails(lab: Lab) -> Iterator[None]:
 def segment_gone_after_the_backup(lab: Lab) -> Iterator[None]:
     """A segment that was archived after the newest backup is not there any more."""
     with store(lab) as s3:
-        segment = closed(lab, primary(lab))
-        found = f"[s['key'] for s in segments(s3, bucket, prefix) if s['name'] == '{segment}']"
-        lab.until(lambda: s3.python(f"print(*{found})"), f"{segment} to be archived")
-        with s3.without(found):
+        segment = archived(lab, s3)
+        with s3.without(f"[s['key'] for s in segments(s3, bucket, prefix) if s['name'] == '{segment}']") as moved:
+            assert moved
             yield
 
 
