@@ -122,7 +122,7 @@ class Pods:
     def __init__(self, said: dict[str, Any]) -> None:
         self.said = said
         self.made: dict[str, Any] = {}
-        self.removed = 0
+        self.removed: list[str] = []
 
     def __call__(self, asked: Asked) -> tuple[int, Any]:
         match asked.method:
@@ -130,7 +130,7 @@ class Pods:
                 self.made = asked.body
                 return 201, asked.body
             case "DELETE":
-                self.removed += 1
+                self.removed.append(asked.path)
                 return 200, {}
         return 200, {"status": self.said}
 
@@ -150,7 +150,7 @@ def test_only_what_is_asked_for_is_mounted_and_the_pod_is_gone_afterwards(monkey
     ):
         assert str(pod).startswith("pod production/verify-r1-sql-")
         assert not pods.removed
-    assert pods.removed == 1
+    assert len(pods.removed) == 1
     spec = pods.made["spec"]
     sources = {volume["name"]: volume.get("secret") for volume in spec["volumes"]}
     assert sources["secret-db"] == {"secretName": "verify", "optional": True}
@@ -187,7 +187,7 @@ def test_a_pod_that_does_not_get_ready_says_why_and_is_removed(
         enter(server.url, LAB)
     assert caught.value.unseen.cause is Cause.UNREACHABLE
     assert part in caught.value.unseen.detail
-    assert pods.removed == 1
+    assert len(pods.removed) == 1
 
 
 def enter(url: str, target: Target) -> None:
