@@ -548,11 +548,13 @@ def pooler_doors(short: Short) -> PoolerDoors:
 def pooler_loss(short: Short) -> PoolerLoss:
     """Half a minute of 160 requests a second through a and b; a was killed at 10 s and back at 22 s.
 
-    ``failed``, ``retried`` and ``slowest`` are by second, of its first stretch; ``silent`` is no request meanwhile.
+    ``failed``, ``retried`` and ``slowest`` are by second, of its first stretch; ``silent`` is no request meanwhile,
+    ``spared`` is none through a but in the first stretch after it was killed.
     """
     short = dict(short)
     by_second = {key: short.pop(key, {}) for key in ("failed", "retried", "slowest")}
     said, silent, rate = short.pop("said", ""), short.pop("silent", False), short.get("rate", 160)
+    spared = short.pop("spared", False)
     injected_at, back_at = 10.0, 22.0
     requests: list[Short] = []
     for number in range(150):
@@ -560,7 +562,8 @@ def pooler_loss(short: Short) -> PoolerLoss:
         if silent and injected_at <= at < back_at:
             continue
         first = {key: has.get(number // 5, 0) if not number % 5 else 0 for key, has in by_second.items()}
-        through = {"10.244.1.5": 16, "10.244.2.5": 16} if at < injected_at else {"10.244.2.5": 32}
+        both = at == injected_at if spared else at < injected_at
+        through = {"10.244.1.5": 16, "10.244.2.5": 16} if both else {"10.244.2.5": 32}
         counts = {"requests": int(rate / 5), "failed": first["failed"], "retried": first["retried"]}
         one = {"at": at, **counts, "slowest_s": first["slowest"] or 0.01, "through": through}
         requests.append(one | {"said": said if first["failed"] else ""})
