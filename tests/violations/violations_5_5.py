@@ -38,6 +38,7 @@ def segment_gone_between_two_backups(lab: Lab) -> Iterator[None]:
         chosen = f"[s['key'] for s in segments(s3, bucket, prefix) if s['name'] == '{segment}']"
         with one_more_backup(lab, s3, "seeded-violation"), s3.without(chosen) as moved:
             assert moved
+            archived(lab, s3)
             yield
 
 
