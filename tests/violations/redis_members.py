@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from fixtures.in_pod.redis_slots import ranges
 from fixtures.unobservable import Unobservable
 from fixtures.waiting import NotYet
 from policies.facts.base import Cause, Unseen
+from policies.rules.redis import SLOTS
 from tests.violations.lab import Lab
 
 PODS: Final = "/api/v1/namespaces/production/pods"
@@ -86,6 +88,10 @@ def whole(lab: Lab) -> bool:
     seen = [known(lab, by) for by in MEMBERS]
     if any(set(each) != set(MEMBERS) for each in seen):
         raise NotYet("not everyone is known to everyone")
+    for by, each in zip(MEMBERS, seen, strict=True):
+        covered = sum(last - first + 1 for peer in each.values() for first, last in ranges(peer.slots))
+        if covered != SLOTS:
+            raise NotYet(f"{covered} slots covered as seen by {by}")
     leading = [each for each in seen[0].values() if each.slots]
     if len(leading) != 3 or len({each.node for each in leading}) != 3:
         raise NotYet(f"masters: {', '.join(f'{each.name} on {each.node}' for each in leading)}")
