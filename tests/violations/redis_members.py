@@ -88,8 +88,8 @@ def whole(lab: Lab) -> bool:
     seen = [known(lab, by) for by in MEMBERS]
     if any(set(each) != set(MEMBERS) for each in seen):
         raise NotYet("not everyone is known to everyone")
-    for by, each in zip(MEMBERS, seen, strict=True):
-        covered = sum(last - first + 1 for peer in each.values() for first, last in ranges(peer.slots))
+    for by, view in zip(MEMBERS, seen, strict=True):
+        covered = sum(last - first + 1 for peer in view.values() for first, last in ranges(peer.slots))
         if covered != SLOTS:
             raise NotYet(f"{covered} slots covered as seen by {by}")
     leading = [each for each in seen[0].values() if each.slots]
