@@ -658,7 +658,7 @@ def _archiver(short: Short) -> Short:
 
 
 def backups(short: Short) -> Backups:
-    """Base backups by id, archived segments as [first, last, timeline] by number, the newest with its age in seconds."""
+    """Base backups by id, archived segments as [first, last, timeline] by number, the newest with its age."""
     newest: Any = short.get("newest_wal", {})
     archiver: Any = short.get("archiver", {})
     scheduled: Any = short.get("scheduled_days", 2)
