@@ -20,7 +20,7 @@ RECONCILIATION: Final = "cnpg.io/reconciliationLoop"
 SLOT: Final = "select slot_name from pg_replication_slots where slot_name = '{}'"
 DROP_SLOT: Final = f"select pg_drop_replication_slot(slot_name) from ({SLOT}) as found"  # noqa: S608 - of our own names
 NAMES: Final = "select coalesce(string_agg(application_name, ','), '') from pg_stat_replication"
-HEALTHY_WITHIN_S: Final = 240.0  # a new replica is copied first
+HEALTHY_WITHIN_S: Final = 400.0  # a new replica is copied first
 CAUGHT_UP: Final = """
 select count(*) from pg_stat_replication where state = 'streaming' and pg_current_wal_lsn() - replay_lsn < 65536
 """
