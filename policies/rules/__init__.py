@@ -21,7 +21,6 @@ from policies.rules import (
     postgres,
     postgres_failover,
     rbac,
-    redis,
     resources,
 )
 
@@ -36,7 +35,6 @@ __all__ = [
     "postgres",
     "postgres_failover",
     "rbac",
-    "redis",
     "resources",
 ]
 

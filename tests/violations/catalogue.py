@@ -13,12 +13,11 @@ from tests.violations import (
     violations_5_3,
     violations_5_4,
     violations_5_5,
-    violations_8_3,
     violations_10_1,
 )
 from tests.violations.violation import VIOLATIONS, Violation
 
-REQUIREMENTS: Final = ("1.1", "1.3", "1.4", "5.1", "5.2", "5.3", "5.4", "5.5", "8.3", "10.1")
+REQUIREMENTS: Final = ("1.1", "1.3", "1.4", "5.1", "5.2", "5.3", "5.4", "5.5", "10.1")
 GROUPS: Final = (("1.1", "1.3", "1.4", "10.1"), ("5.1", "5.3"), ("5.2", "5.5"), ("5.4",), ("8.3",))
 MODULES: Final = (
     violations_1_1,
@@ -29,7 +28,6 @@ MODULES: Final = (
     violations_5_3,
     violations_5_4,
     violations_5_5,
-    violations_8_3,
     violations_10_1,
 )
 ALL: Final[tuple[Violation, ...]] = tuple(VIOLATIONS)
