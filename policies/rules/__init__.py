@@ -19,7 +19,6 @@ from policies.rules import (
     network,
     pooler,
     postgres,
-    postgres_failover,
     rbac,
     resources,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "network",
     "pooler",
     "postgres",
-    "postgres_failover",
     "rbac",
     "resources",
 ]
