@@ -234,21 +234,21 @@ def one_pooler_without_tls(lab: Lab) -> Iterator[None]:
 # --- losing one
 
 
-@violates("5.4", "pooler-loss", r"[1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
+@violates("5.4", "pooler-loss", r": [1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
 def no_room_for_the_others_clients(lab: Lab) -> Iterator[None]:
     """Each pooler takes its own share of the clients and no more: those of the lost one find no place."""
     with declared(lab, {"max_client_conn": "15"}):
         yield
 
 
-@violates("5.4", "pooler-loss", r"[1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
+@violates("5.4", "pooler-loss", r": [1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
 def one_server_connection_a_client(lab: Lab) -> Iterator[None]:
     """Clients keep their server connections, and one pooler alone has fewer of them than there are clients."""
     with declared(lab, {"default_pool_size": "14"}, pool_mode="session"):
         yield
 
 
-@violates("5.4", "pooler-loss", r"[1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
+@violates("5.4", "pooler-loss", r": [1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
 def both_go_at_once(lab: Lab) -> Iterator[None]:
     """While one pooler is away the other is deleted as well, as a drain does where no disruption budget stands."""
     names = {pod["metadata"]["name"] for pod in pods(lab)}
