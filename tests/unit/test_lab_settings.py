@@ -44,12 +44,15 @@ def values(file: Path) -> dict[str, str]:
 
 def objects_of_layers(file: Path) -> Iterator[dict[str, Any]]:
     """Every object of every layer with the values of `file`, as install.sh fills them in."""
-    known = {**values(file), "NAMESPACE": "production", "SETTINGS": "0", "SECRET": "x"}
+    known = values(file)
     known |= {f"{name.upper()}_IMAGE": known.get(f"{name.upper()}_IMAGE", ref) for name, ref in REFERENCES.items()}
     known |= {name.removeprefix("SMALL_"): value for name, value in known.items() if name.startswith("SMALL_")}
     for manifest in sorted((BOOTSTRAP / "layers").rglob("*.yaml")):
-        text = re.sub(r"\$\{([A-Z][A-Z0-9_]*)\}", lambda found: known[found[1]], manifest.read_text())
-        yield from (document for document in yaml.safe_load_all(text) if document)
+        made = re.findall(r"^ *export (.+)$", manifest.with_name("install.sh").read_text(), re.MULTILINE)
+        here = {name: "production" for line in made for name in line.split()} | known
+        text = re.sub(r"\$\{([A-Z][A-Z0-9_]*)\}", lambda found: here[found[1]], manifest.read_text())  # noqa: B023 - at once
+        # A kustomization changes what others publish, and is no object.
+        yield from (document for document in yaml.safe_load_all(text) if document and "kind" in document)
 
 
 def objects_of_lab() -> Iterator[dict[str, Any]]:
