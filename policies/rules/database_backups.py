@@ -25,6 +25,8 @@ from policies.rules.common import blind, count, missing, some
 
 POLICY_DAYS: Final = {"d": 1, "w": 7, "m": 31}  # as Barman counts a month
 DAY: Final = timedelta(days=1)
+YOUNG_DAYS: Final = 2
+"""The first backup is taken up to a day after the schedule was made, and one more day passes until it may be missed."""
 
 # --- 5.2
 
@@ -56,7 +58,7 @@ def _scheduled(each: Schedule, limit: Limit, since: datetime) -> tuple[bool, str
         hours = longest_gap(each.schedule, since).total_seconds() / 3600
     except ValueError as error:
         return False, f"{name} is never run: {error}"
-    return limit.allows(hours), f"{name} runs every {hours:.4g} h" + (" at the latest" if hours else "")
+    return limit.allows(hours), f"{name} runs every {hours:.4g} h at the latest"
 
 
 def newest(backups: Backups, limits: Limits) -> Iterator[Finding]:
@@ -137,8 +139,7 @@ def _oldest(backups: Backups, limit: Limit, expected: str) -> Finding:
         return missing(subject, expected, f"{seen}; since when backups are scheduled is not known", Cause.EMPTY)
     scheduled = (backups.asked_at - backups.scheduled_since) / DAY
     seen += f"; they are scheduled since {scheduled:.1f} days"
-    # The first is taken up to a day after the schedule was made, and one more day passes until it may be missed.
-    return Finding(subject, expected, seen, not limit.allows(scheduled - 2) and days >= scheduled - 2)
+    return Finding(subject, expected, seen, days >= scheduled - YOUNG_DAYS)
 
 
 def encrypted(backups: Backups, _limits: Limits) -> Iterator[Finding]:
@@ -277,12 +278,12 @@ def _chain(backups: Backups) -> Iterator[Finding]:
     if backups.unseen is not None:
         yield Finding.unseen(subject, expected, backups.unseen)
         return
-    done = sorted((b for b in backups.backups if b.status == "DONE" and b.begin_wal), key=lambda b: b.id)
+    done = [b.begin_wal for b in backups.backups if b.status == "DONE" and b.begin_wal]
     if not done or not backups.runs:
         what = "no backup that is done" if backups.runs else "no segment"
         yield Finding(subject, expected, f"{what} is there", False)
         return
-    first, last = done[0].begin_wal, backups.last
+    first, last = min(done), backups.last
     gap = backups.missing(first, last)
     total = max(backups.number(last) - backups.number(first) + 1, 0)
     observed = f"{count(total, 'segment')} without a gap, from {first} to {last}"

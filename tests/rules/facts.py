@@ -691,7 +691,7 @@ def backups(short: Short) -> Backups:
     }
     if "raw" in short:
         raw = {"where": "object-storage/data", "files": 3, "bytes": 52428800, "found": [], "control": True}
-        full["raw"] = raw | (short["raw"] or {})
+        full["raw"] = None if short["raw"] is None else raw | short["raw"]
     for key, what in (
         ("unseen", "s3://backups/finbot-db"),
         ("archiver_unseen", "archiver"),
