@@ -19,17 +19,18 @@ import pytest
 from policies.catalogue import load_catalogue
 from reports.model import ClauseResult, Verdict
 from tests.lab.product import verify
-from tests.violations.catalogue import ALL, together
+from tests.violations.catalogue import ALL, UNTRIED, together
 from tests.violations.lab import Lab
 from tests.violations.violation import Violation
 
 DAYS: Final = 4
 """In so many days each has had its day."""
+TRIED: Final = tuple(each for each in ALL if each.id not in UNTRIED)
 
 
 def of_day(day: int) -> tuple[Violation, ...]:
     """Every requirement's share of a day; neighbours, which are alike, have different days."""
-    return ALL[day % DAYS :: DAYS]
+    return TRIED[day % DAYS :: DAYS]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -70,5 +71,5 @@ def assert_tells(result: ClauseResult, violation: Violation) -> None:
 
 def test_every_violation_has_its_day() -> None:
     shares = [of_day(day) for day in range(DAYS)]
-    assert sorted(v.id for share in shares for v in share) == sorted(v.id for v in ALL)
+    assert sorted(v.id for share in shares for v in share) == sorted({v.id for v in ALL} - UNTRIED)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
