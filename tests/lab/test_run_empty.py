@@ -22,7 +22,8 @@ IDENTITIES: Final = (
     "10-namespaces/verify-system.yaml",
     "30-rbac/identities.lab.yaml",
 )
-ENVIRONMENTS: Final = load_target("lab").namespaces.environments
+THERE: Final = {None, load_target("lab").identities.namespace, "default", "kube-system", "kube-node-lease"}
+"""The namespaces of a bare API server; in no other can anything be granted."""
 
 # An API server binds roles by itself, and whoever they bind was looked at. The account of 1.4's last clause, looked for
 # in each namespace, does not exist, so that it holds nothing.
@@ -42,8 +43,7 @@ def empty(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     with alone(tmp_path, lambda _: None) as cluster:
         for file in IDENTITIES:
             objects = yaml.safe_load_all((BOOTSTRAP / "layers" / file).read_text())
-            # There are no environments here, so that nothing can be granted in them.
-            manifest = yaml.safe_dump_all(o for o in objects if o["metadata"].get("namespace") not in ENVIRONMENTS)
+            manifest = yaml.safe_dump_all(o for o in objects if o["metadata"].get("namespace") in THERE)
             command = [str(BIN / "kubectl"), "--kubeconfig", str(cluster.kubeconfig), "apply", "-f", "-"]
             subprocess.run(command, check=True, capture_output=True, input=manifest.encode())
         target = yaml.safe_load((ROOT / "targets/lab.yaml").read_text())
