@@ -146,7 +146,6 @@ def test_a_fault_that_is_not_permitted_is_said(tmp_path: Path, changes: dict[str
         ("1.1", "write-gap"),
         ("1.1", "acknowledged-writes"),
         ("1.1", "pods-untouched"),
-        ("5.4", "pooler-loss"),
     }
     assert words in found["disruptions"][0]["why_not"]
 

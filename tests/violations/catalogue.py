@@ -10,13 +10,12 @@ from tests.violations import (
     violations_1_4,
     violations_5_2,
     violations_5_3,
-    violations_5_4,
     violations_5_5,
     violations_10_1,
 )
 from tests.violations.violation import VIOLATIONS, Violation
 
-REQUIREMENTS: Final = ("1.1", "1.3", "1.4", "5.2", "5.3", "5.4", "5.5", "10.1")
+REQUIREMENTS: Final = ("1.1", "1.3", "1.4", "5.2", "5.3", "5.5", "10.1")
 GROUPS: Final = (("1.1", "1.3", "1.4", "10.1"), ("5.1", "5.3"), ("5.2", "5.5"), ("5.4",), ("8.3",))
 MODULES: Final = (
     violations_1_1,
@@ -24,7 +23,6 @@ MODULES: Final = (
     violations_1_4,
     violations_5_2,
     violations_5_3,
-    violations_5_4,
     violations_5_5,
     violations_10_1,
 )
