@@ -28,9 +28,6 @@ CONFIRMS: Final = ("sync", "quorum")  # values of sync_state
 MEMBER_SLOT: Final = "_cnpg_"  # CloudNativePG's own slots, one for each other member, kept on every instance
 
 
-# --- instances
-
-
 # --- lag
 
 
