@@ -6,7 +6,7 @@ import base64
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -303,6 +303,39 @@ def test_each_status_has_its_cause(code: int, cause: Cause) -> None:
     assert (word.cause, word.what) == (cause, "pods")
     assert word.detail == f"HTTP {code}: the API's own words"
     assert word.remedy
+
+
+def coming_back(after_s: float, refusals: int) -> Callable[[Asked], tuple[int, Any]]:
+    """Refuses that often with the time to wait, as a server does that fills its cache; then answers."""
+    left = [refusals]
+
+    def reply(_: Asked) -> tuple[int, Any]:
+        left[0] -= 1
+        busy = {**status(429, "storage is (re)initializing"), "details": {"retryAfterSeconds": after_s}}
+        return (429, busy) if left[0] >= 0 else (200, VERSION)
+
+    return reply
+
+
+def test_a_read_comes_back_when_the_api_says_so() -> None:
+    with serving(coming_back(0.2, refusals=2)) as server:
+        began = time.monotonic()
+        assert Api(server.url).get_json("/version", "version") == VERSION
+    assert time.monotonic() - began >= 0.4
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("after_s", [3600, -1, "soon", None])
+def test_a_read_does_not_wait_longer_than_for_one_answer(after_s: Any) -> None:
+    with serving(coming_back(after_s, refusals=2)) as server, pytest.raises(Unobservable, match="HTTP 429"):
+        Api(server.url).get_json("/version", "version")
+    assert len(server.asked) == 1
+
+
+def test_a_request_is_carried_out_once_whatever_the_api_asks_for() -> None:
+    with serving(coming_back(0.2, refusals=1)) as server:
+        assert Api(server.url).request("GET", "/version").status == 429
+    assert len(server.asked) == 1
 
 
 def test_an_answer_that_is_not_what_was_asked_for_is_invalid() -> None:
