@@ -138,8 +138,8 @@ RECIPES = (
         user=NOBODY,
     ),
     # A shell, for what makes and removes the folders of volumes.
-    Recipe("shell", "workers", packages=(), entrypoint=("/bin/sh",), tag="1"),
-    Recipe("seaweedfs", "workers", ("weed",), entrypoint=("/usr/local/bin/weed",), user=NONROOT, folders=("tmp",)),
+    Recipe("shell", "all", packages=(), entrypoint=("/bin/sh",), tag="1"),
+    Recipe("seaweedfs", "all", ("weed",), entrypoint=("/usr/local/bin/weed",), user=NONROOT, folders=("tmp",)),
     # The operator copies itself into each instance's pod from /operator.
     Recipe(
         *("cloudnative-pg", "workers", ("cloudnative-pg",)),
@@ -166,7 +166,7 @@ RECIPES = (
     ),
     # Verification starts its own pods from it: SQL, S3 and Redis as a client in the cluster sees them.
     Recipe(
-        *("client", "workers"),
+        *("client", "all"),
         packages=("python3", "python3-psycopg", "python3-redis", "python3-boto3"),
         entrypoint=("/usr/bin/python3",),
         user=NONROOT,
@@ -309,7 +309,7 @@ def _program(artifacts: Artifacts, name: str) -> Entry:
 
 def _debian_key(packages: tuple[str, ...], release: str = RELEASE) -> str:
     recipe = {"recipe": RECIPE, "release": release, "base": BASE, "packages": packages}
-    return content_key(recipe | {"unused": UNUSED, "alternatives": ALTERNATIVES})
+    return content_key(recipe | {"compile": COMPILE, "unused": UNUSED, "alternatives": ALTERNATIVES})
 
 
 def _debian_layers(
