@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from fixtures import control_plane, pooler, postgres_failover
+from fixtures import control_plane, pooler, postgres_failover, redis
 from fixtures.faults import FAULTS, Plan
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
@@ -22,6 +22,7 @@ PLANS: Final[Mapping[str, Callable[[Api, Target], Plan]]] = {
     "pooler": pooler.plan,
     "postgres": postgres_failover.plan,
     "postgres-node": postgres_failover.plan_of_node,
+    "redis": redis.plan,
 }
 """By what a test says it ``disrupts``; each is made beside the observation that injects the fault."""
 

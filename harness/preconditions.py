@@ -57,7 +57,7 @@ def look(fault: Fault, target: Target, api: Api, parameters: Mapping[str, str], 
     }
     needed = fault.needs_backup
     if needed is not None:
-        asks["backup"] = lambda: young_enough(target, needed, snapshot, parameters)
+        asks["backup"] = lambda: young_enough(target, api, needed, snapshot, parameters)
     found = tuple(_ask(name, ask) for name, ask in asks.items())
     return Preconditions(radius, found)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from policies.catalogue import Catalogue
-from policies.facts.control_plane import ControlPlaneOutage
 from policies.finding import Finding
 from policies.framework import Framework, load_framework
 from policies.limits import Limit
@@ -27,7 +26,7 @@ from reports.markup import Html, join, tag
 from reports.model import ClauseResult, Manifest, RunRecord, Verdict
 from reports.overview import ClauseState, GroupState, RequirementState, look, overview
 from reports.store import PAGE, RunStore, StoreError, write_whole
-from reports.timeline import timeline
+from reports.timeline import Watched, timeline, watched
 from reports.waived import waived
 
 HERE: Final = Path(__file__).parent
@@ -396,12 +395,14 @@ class _Page:
             except StoreError as error:
                 yield tag("p", f"The timeline cannot be drawn: {error}", class_="seen")
                 continue
-            if isinstance(fact, ControlPlaneOutage) and fact.writes:
-                yield timeline(fact, seconds[0], self.fault_of(fact))
+            seen = watched(fact)
+            if seen is not None:
+                yield timeline(seen, seconds[0], self.fault_of(seen))
 
-    def fault_of(self, outage: ControlPlaneOutage) -> FaultRecord | None:
+    def fault_of(self, seen: Watched) -> FaultRecord | None:
         """What the journal says of the fault of an observation; None where it stands in another run's."""
-        same = [f for f in self.faults if f.fault == outage.fault and f.parameters.get("node") == outage.node]
+        name, value = seen.parameter
+        same = [f for f in self.faults if f.fault == seen.fault and f.parameters.get(name) == value]
         return same[0] if len(same) == 1 else None
 
     def foot(self) -> Html:

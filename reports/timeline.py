@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from policies.facts.control_plane import ControlPlaneOutage, Event, Write
+from policies.facts.base import Fact
+from policies.facts.control_plane import ControlPlaneOutage, Event, Written, longest_silence
+from policies.facts.postgres_failover import PostgresFailover
+from policies.facts.redis import RedisFailover
 from policies.limits import Limit
 from reports.faults import BUDGET, FaultRecord
 from reports.markup import Html, tag
@@ -16,47 +20,129 @@ MARGIN: Final = 12.0
 MARKERS_Y: Final = 14.0
 MARKER_ROW: Final = 22.0
 LANE: Final = 34.0
+POD_KILLED: Final = "pod-killed"  # the fault's name, as fixtures/faults.py has it
 
 
-def timeline(outage: ControlPlaneOutage, limit: Limit | None, fault: FaultRecord | None = None) -> Html:
-    """The figure: a drawing for each width, the numbered events in words, and what the journal says of the fault."""
-    silence = outage.longest_silence
-    acknowledged = sum(write.acknowledged for write in outage.writes)
-    failed = len(outage.writes) - acknowledged
-    summary = (
-        f"{outage.node} was cut off from {outage.injected_at:.1f} s to {outage.undone_at:.1f} s. "
-        f"{acknowledged} writes were acknowledged and {failed} failed."
+@dataclass(frozen=True)
+class Watched:
+    """A fault as a writer saw it, whatever the system: what there is to draw. Seconds since the writer began."""
+
+    fault: str
+    """Its name, as the journal has it."""
+    parameter: tuple[str, str]
+    """Of the journal's entry, what tells this fault from another of its kind."""
+    harm: str
+    """Who was harmed, and how."""
+    injected_at: float
+    undone_at: float
+    ended_at: float
+    writes: Sequence[Written]
+    silence: tuple[float, float] | None
+    events: tuple[Event, ...]
+    timers: Mapping[str, float]
+    """The system's own times, by their names, that its recovery depends on."""
+    wall_s: float | None = None
+    """How long all of the observation took; None where that was not kept."""
+
+
+def watched(fact: Fact) -> Watched | None:
+    """What there is to draw of a fact; None where it is no observation of a fault with writes."""
+    match fact:
+        case ControlPlaneOutage() if fact.writes:
+            whom, harm, silence = ("node", fact.node), f"{fact.node} was cut off", fact.longest_silence
+            timers, wall_s = dict[str, float](), None
+        case PostgresFailover() if fact.writes:
+            cut = fact.fault != POD_KILLED
+            whom = ("node", fact.node) if cut else ("pod", fact.old_primary)
+            harm = f"{fact.node} with {fact.old_primary} was cut off" if cut else f"{fact.old_primary} was killed"
+            silence, wall_s = fact.longest_silence, fact.wall_s
+            timers = {timer.name: timer.seconds for timer in fact.timers}
+        case RedisFailover() if fact.writes:
+            whom, harm = ("pod", fact.member), f"{fact.member} was killed and kept down"
+            mine = fact.writes_of(fact.member)
+            silence = longest_silence(mine, fact.injected_at, fact.ended_at)
+            timers, wall_s = fact.timers, None
+        case _:
+            return None
+    return Watched(
+        fault=fact.fault,
+        parameter=whom,
+        harm=harm,
+        injected_at=fact.injected_at,
+        undone_at=fact.undone_at,
+        ended_at=fact.ended_at,
+        writes=mine if isinstance(fact, RedisFailover) else fact.writes,
+        silence=silence,
+        events=fact.events,
+        timers=timers,
+        wall_s=wall_s,
     )
+
+
+def timeline(seen: Watched, limit: Limit | None, fault: FaultRecord | None = None) -> Html:
+    """The figure: a drawing for each width, the numbered events in words, and what the journal says of the fault."""
+    silence = seen.silence
+    acknowledged = sum(write.acknowledged for write in seen.writes)
+    failed = len(seen.writes) - acknowledged
+    summary = f"{seen.harm} {_when(seen)}. {acknowledged} writes were acknowledged and {failed} failed."
     if silence is not None:
         gap = f"Writes stopped for {silence[1] - silence[0]:.2f} s"
         summary += f" {gap}{', ' + limit.text() if limit else ''}."
-    events = _events(outage, fault)
+    events = _events(seen, fault)
     return tag(
         "figure",
         tag("figcaption", tag("strong", "Timeline. "), summary),
-        *(_drawing(outage, events, limit, name=name, width=width, summary=summary) for name, width in WIDTHS.items()),
+        *(_drawing(seen, events, limit, name=name, width=width, summary=summary) for name, width in WIDTHS.items()),
         tag("ol", *(tag("li", tag("b", f"{e.at:.1f} s"), " ", e.what) for e in events), class_="events"),
         _legend(),
-        _journalled(fault) if fault is not None else None,
+        _rows_of({**_times(seen), **(_journalled(fault) if fault is not None else {})}),
         class_="timeline",
     )
 
 
-def _events(outage: ControlPlaneOutage, fault: FaultRecord | None) -> Sequence[Event]:
+def _when(seen: Watched) -> str:
+    """A kill is a moment; everything else lasts until it is undone."""
+    if seen.fault == POD_KILLED:
+        return f"at {seen.injected_at:.1f} s"
+    return f"from {seen.injected_at:.1f} s to {seen.undone_at:.1f} s"
+
+
+def _events(seen: Watched, fault: FaultRecord | None) -> Sequence[Event]:
     """What the observer saw, in order, and where the fault was ended before its time."""
     early = []
     if fault is not None and fault.ended_early is not None and fault.injected is not None:
-        at = outage.injected_at + (fault.ended_early - fault.injected).total_seconds()
+        at = seen.injected_at + (fault.ended_early - fault.injected).total_seconds()
         early = [Event(round(at, 1), f"ended early, since {fault.why_early}")]
-    return sorted([*outage.events, *early], key=lambda event: event.at)
+    return sorted([*seen.events, *early], key=lambda event: event.at)
 
 
-def _journalled(fault: FaultRecord) -> Html:
-    rows = {
+def _times(seen: Watched) -> Mapping[str, str]:
+    """How long the check took, beside what the system itself needed and the times that are its own."""
+    timers = ", ".join(f"{name} {seconds:g} s" for name, seconds in seen.timers.items())
+    last = max((event for event in seen.events), key=lambda event: event.at, default=None)
+    if last is None or seen.wall_s is None:
+        return {"The system's own timers": timers}
+    own_s = last.at - seen.injected_at
+    needed = f"{own_s:.1f} s from the fault on, until: {last.what}"
+    times = f" ({seen.wall_s / own_s:.2f} times that)" if own_s > 0 else ""
+    return {
+        "The system's own timers": timers,
+        "The system needed": needed,
+        "The check took": f"{seen.wall_s:.1f} s{times}",
+    }
+
+
+def _journalled(fault: FaultRecord) -> Mapping[str, str]:
+    return {
         "Blast radius": fault.radius.text() if fault.radius is not None else "",
         "Seen to happen": fault.proof,
         "Error budget": fault.budget.removeprefix(BUDGET),
     }
+
+
+def _rows_of(rows: Mapping[str, str]) -> Html | None:
+    if not any(rows.values()):
+        return None
     return tag(
         "dl",
         *(tag("div", tag("dt", name), tag("dd", value)) for name, value in rows.items() if value),
@@ -87,7 +173,7 @@ class _Scale:
 
 
 def _drawing(
-    outage: ControlPlaneOutage,
+    seen: Watched,
     events: Sequence[Event],
     limit: Limit | None,
     *,
@@ -95,19 +181,17 @@ def _drawing(
     width: float,
     summary: str,
 ) -> Html:
-    ends = [outage.ended_at, outage.undone_at, *(write.answered for write in outage.writes)]
+    ends = [seen.ended_at, seen.undone_at, *(write.answered for write in seen.writes)]
     scale = _Scale(max(ends), width)
     rows = _rows([scale(event.at) for event in events])
     top = MARKERS_Y + (max(rows, default=0) + 1) * MARKER_ROW + 4
     bottom = top + LANE
     parts = [
-        _box(scale(outage.injected_at), scale(outage.undone_at), top - 6, top - 1, "fault"),
-        *_gap(scale, outage.longest_silence, limit, top, bottom),
-        tag("path", d=_ticks(scale, (w.answered for w in outage.writes if w.acknowledged), top, LANE), class_="ack"),
-        tag("path", d=_waits(scale, [w for w in outage.writes if not w.acknowledged], bottom - 9), class_="wait"),
-        tag(
-            "path", d=_ticks(scale, (w.sent for w in outage.writes if not w.acknowledged), top + 16, 18), class_="fail"
-        ),
+        _box(scale(seen.injected_at), scale(seen.undone_at), top - 6, top - 1, "fault"),
+        *_gap(scale, seen.silence, limit, top, bottom),
+        tag("path", d=_ticks(scale, (w.answered for w in seen.writes if w.acknowledged), top, LANE), class_="ack"),
+        tag("path", d=_waits(scale, [w for w in seen.writes if not w.acknowledged], bottom - 9), class_="wait"),
+        tag("path", d=_ticks(scale, (w.sent for w in seen.writes if not w.acknowledged), top + 16, 18), class_="fail"),
         *_axis(scale, bottom + 44),
     ]
     for number, (event, row) in enumerate(zip(events, rows, strict=True), start=1):
@@ -115,7 +199,7 @@ def _drawing(
     height = bottom + 66
     return tag(
         "svg",
-        tag("title", f"Timeline of {outage.fault} on {outage.node}"),
+        tag("title", f"Timeline of {seen.fault}: {seen.harm}"),
         tag("desc", summary),
         *parts,
         viewBox=f"0 0 {width:g} {height:g}",
@@ -196,7 +280,7 @@ def _ticks(scale: _Scale, instants: Iterable[float], top: float, height: float) 
     return "".join(f"M{x:g} {top:g}v{height:g}" for x in places)
 
 
-def _waits(scale: _Scale, writes: Sequence[Write], y: float) -> str:
+def _waits(scale: _Scale, writes: Sequence[Written], y: float) -> str:
     """A thin line from when a failed write was sent to when it was given up."""
     spans = sorted({(round(scale(w.sent) * 2) / 2, round(scale(w.answered) * 2) / 2) for w in writes})
     return "".join(f"M{left:g} {y:g}H{right:g}" for left, right in spans if right > left)

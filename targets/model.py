@@ -286,6 +286,9 @@ class Backups(Strict):
     """Where the newest backup of something is seen. A fault that puts that at risk needs one that is young enough."""
 
     etcd: NodeFiles | None = Field(default=None, description="Without it no control-plane node is cut off.")
+    postgres_max_age_hours: float = Field(
+        default=26, gt=0, description="Without a complete backup this young no instance of the database is harmed."
+    )
 
 
 class Disrupt(Strict):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -23,6 +25,32 @@ class Write(Struct, frozen=True):
     sent: float
     answered: float
     acknowledged: bool
+
+
+class Written(Protocol):
+    """A write by any writer; seconds since its first."""
+
+    @property
+    def sent(self) -> float: ...
+
+    @property
+    def answered(self) -> float: ...
+
+    @property
+    def acknowledged(self) -> bool: ...
+
+
+def longest_silence(writes: Iterable[Written], injected_at: float, ended_at: float) -> tuple[float, float] | None:
+    """Start and end of the longest time without an acknowledgement that ends after the injection began.
+
+    None where nothing was acknowledged before, so that no gap shows. The end of watching ends a silence, too.
+    """
+    acknowledged = sorted(write.answered for write in writes if write.acknowledged)
+    before = sum(at <= injected_at for at in acknowledged)
+    if not before:
+        return None
+    instants = [*acknowledged[before - 1 :], max(ended_at, acknowledged[-1])]
+    return max(pairwise(instants), key=lambda stretch: stretch[1] - stretch[0])
 
 
 class PodIdentity(Struct, frozen=True):
@@ -68,13 +96,5 @@ class ControlPlaneOutage(Fact, frozen=True):
 
     @property
     def longest_silence(self) -> tuple[float, float] | None:
-        """Start and end of the longest time without an acknowledgement that ends after the injection began.
-
-        None where nothing was acknowledged before, so that no gap shows. The end of watching ends a silence, too.
-        """
-        acknowledged = sorted(write.answered for write in self.writes if write.acknowledged)
-        before = sum(at <= self.injected_at for at in acknowledged)
-        if not before:
-            return None
-        instants = [*acknowledged[before - 1 :], max(self.ended_at, acknowledged[-1])]
-        return max(pairwise(instants), key=lambda stretch: stretch[1] - stretch[0])
+        """See `longest_silence`."""
+        return longest_silence(self.writes, self.injected_at, self.ended_at)

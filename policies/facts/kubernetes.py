@@ -27,6 +27,8 @@ class Meta(Wire, frozen=True):
     uid: str = ""
     labels: dict[str, str] | None = None
     owner_references: tuple[OwnerReference, ...] | None = None
+    deletion_timestamp: str = ""
+    """Set where it is being deleted."""
 
 
 class Condition(Wire, frozen=True):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from msgspec import Struct
 
 from policies.facts.base import Fact, Unseen
-from policies.facts.control_plane import Event, Write
+from policies.facts.control_plane import Event, Write, longest_silence
 
 
 class Timer(Struct, frozen=True):
@@ -68,13 +66,5 @@ class PostgresFailover(Fact, frozen=True):
 
     @property
     def longest_silence(self) -> tuple[float, float] | None:
-        """Start and end of the longest time without an acknowledgement that ends after the injection began.
-
-        None where nothing was acknowledged before, so that no gap shows. The end of watching ends a silence, too.
-        """
-        acknowledged = sorted(write.answered for write in self.writes if write.acknowledged)
-        before = sum(at <= self.injected_at for at in acknowledged)
-        if not before:
-            return None
-        instants = [*acknowledged[before - 1 :], max(self.ended_at, acknowledged[-1])]
-        return max(pairwise(instants), key=lambda stretch: stretch[1] - stretch[0])
+        """See `longest_silence`."""
+        return longest_silence(self.writes, self.injected_at, self.ended_at)

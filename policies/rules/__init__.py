@@ -17,8 +17,11 @@ from policies.rules import (
     control_plane,
     database_backups,
     network,
+    pooler,
     postgres,
+    postgres_failover,
     rbac,
+    redis,
     resources,
 )
 
@@ -29,8 +32,11 @@ __all__ = [
     "control_plane",
     "database_backups",
     "network",
+    "pooler",
     "postgres",
+    "postgres_failover",
     "rbac",
+    "redis",
     "resources",
 ]
 

@@ -153,7 +153,7 @@ def pooler_loss(loss: PoolerLoss, limits: Limits) -> Iterator[Finding]:
         back = f"as many as before were ready {loss.ready_at - loss.injected_at:.1f} s later"
     said = next((f" ({each.said})" for each in under if each.said), "")
     observed = (
-        f"{ratio:.3g} % failed, {failed} of {requests}{said}, and {sum(each.retried for each in under)} took one "
+        f"{ratio:.3g} % failed, {failed} of {requests}{said}, and {sum(each.retried for each in under)} took a "
         f"reconnect; the slowest took {max(each.slowest_s for each in under):.2f} s; {loss.victim} on {loss.node} was "
         f"killed, and {back}"
     )

@@ -13,6 +13,7 @@ from policies.facts.base import Cause
 from policies.facts.postgres import (
     DatabaseServices,
     Instance,
+    InstanceView,
     Postgres,
     ReplicationLag,
     ServiceRoutes,
@@ -26,6 +27,114 @@ MIB: Final = 1024 * 1024
 WAITS_FOR_A_STANDBY: Final = ("on", "remote_apply", "remote_write")  # values of synchronous_commit
 CONFIRMS: Final = ("sync", "quorum")  # values of sync_state
 MEMBER_SLOT: Final = "_cnpg_"  # CloudNativePG's own slots, one for each other member, kept on every instance
+
+
+# --- instances
+
+
+def instances(postgres: Postgres, limits: Limits) -> Iterator[Finding]:
+    """instances: enough instances are ready and answer, each on another node.
+
+    An instance whose pod is ready and where nobody answers is as good as none, as long as others do answer.
+    """
+    limit = limits["instances"]
+    expected = f"{limit.text()}, ready and answering, each on a node of its own"
+    up = [instance for instance in postgres.instances if instance.ready and instance.answers]
+    hidden = [each for each in postgres.instances if each.ready and not each.answers and not _silence(postgres, each)]
+    for instance in hidden:
+        yield _hidden(instance, expected)
+    nodes = {instance.node for instance in up}
+    observed = f"{count(len(up), 'instance')} up on {count(len(nodes), 'node')}"
+    if up:
+        observed += f" ({some([f'{instance.name} on {instance.node}' for instance in up])})"
+    down = [_why_down(postgres, each) for each in postgres.instances if each not in up and each not in hidden]
+    if down:
+        observed += f", not up: {some(down)}"
+    observed += f"; the custom resource says {postgres.ready_instances} of {postgres.declared} ready"
+    possible = len(nodes | {instance.node for instance in hidden})
+    if limit.allows(len(nodes)) or not limit.allows(possible):
+        yield Finding(postgres.cluster, expected, observed, limit.allows(len(nodes)))
+
+
+def _silence(postgres: Postgres, instance: Instance) -> str:
+    """How it was found that nobody is there: others answered the same client, and at this one's address nobody did.
+
+    Empty where somebody answers, or where that is not known.
+    """
+    unseen = instance.unseen
+    if unseen is None or unseen.cause != Cause.UNREACHABLE or not any(other.answers for other in postgres.instances):
+        return ""
+    return unseen.detail
+
+
+def _why_down(postgres: Postgres, instance: Instance) -> str:
+    if not instance.ready:
+        return f"{instance.name} (its pod is not ready)"
+    return f"{instance.name} (its pod is ready, and nobody answers: {_silence(postgres, instance)})"
+
+
+def streaming(postgres: Postgres, _limits: Limits) -> Iterator[Finding]:
+    """streaming: every replica streams from the one primary, seen from both sides, and one confirms each commit."""
+    expected = "to stream from the primary, as both of them say"
+    primaries = [instance for instance in postgres.instances if instance.answers and not instance.answers.in_recovery]
+    hidden = [each for each in postgres.instances if not each.answers and not _silence(postgres, each)]
+    subject = f"primary of {postgres.cluster}"
+    if len(primaries) > 1:
+        yield Finding(subject, "one instance", f"{some([each.name for each in primaries])} all take writes", False)
+    elif not primaries and hidden:
+        unknown = some([instance.name for instance in hidden])
+        yield missing(subject, "one instance", f"none was seen, and {unknown} could not be asked", Cause.UNREACHABLE)
+    elif not primaries and postgres.instances:
+        observed = f"none of {count(len(postgres.instances), 'instance')} takes writes"
+        yield Finding(subject, "one instance", observed, False)
+    for instance in postgres.instances:
+        if instance in hidden:
+            yield _hidden(instance, expected)
+        elif instance not in primaries:
+            yield _streams(postgres, instance, primaries, expected)
+    for instance in primaries:
+        if instance.answers:
+            yield from _confirmed(instance.name, instance.answers)
+
+
+def _streams(postgres: Postgres, instance: Instance, primaries: Sequence[Instance], expected: str) -> Finding:
+    """One that is no primary: its own word, and the primary's of it."""
+    view, troubles = instance.answers, list[str]()
+    if view is None:
+        troubles.append(f"nobody answers there: {_silence(postgres, instance)}")
+    elif view.receiver is None:
+        troubles.append("it has no WAL receiver")
+    elif view.receiver.status != "streaming":
+        troubles.append(f"its WAL receiver is {view.receiver.status or 'in no state'}")
+    theirs = [s for p in primaries if p.answers for s in p.answers.standbys if s.name == instance.name]
+    names = some([primary.name for primary in primaries])
+    if primaries and not theirs:
+        troubles.append(f"{names} has no such standby")
+    elif primaries and all(standby.state != "streaming" for standby in theirs):
+        troubles.append(f"{names} has it as {some([standby.state or 'in no state' for standby in theirs])}")
+    if not primaries and not troubles:
+        return missing(instance.name, expected, "it says so, and no primary was seen", Cause.UNREACHABLE)
+    observed = "; ".join(troubles) or f"both it and {names} say so"
+    if view is not None and view.replay_paused:
+        observed += ", and its replay is paused"  # that it shows nothing new is what 5.3 measures
+    return Finding(instance.name, expected, observed, not troubles)
+
+
+def _confirmed(primary: str, view: InstanceView) -> Iterator[Finding]:
+    """Whether a commit that this primary acknowledges is on a standby, too."""
+    expected = "a streaming standby to confirm each before it is acknowledged"
+    names = f'synchronous_standby_names is "{view.standby_names}"'
+    confirming = [s.name for s in view.standbys if s.sync_state in CONFIRMS and s.state == "streaming"]
+    waits = view.synchronous_commit in WAITS_FOR_A_STANDBY
+    if waits:
+        observed = f"{names}, and {some(confirming) or 'no standby'} can confirm"
+    else:
+        observed = f"synchronous_commit is {view.synchronous_commit}, where {names}"
+    yield Finding(f"commits on {primary}", expected, observed, bool(waits and view.standby_names and confirming))
+    for override in view.overrides:
+        who, _, value = override.rpartition(": ")
+        if value not in WAITS_FOR_A_STANDBY:
+            yield Finding(f"commits of {who}", expected, f"synchronous_commit is {value} for {who}", False)
 
 
 # --- lag

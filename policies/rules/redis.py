@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from typing import Final
 
 from policies.facts.base import Cause, Unseen
+from policies.facts.control_plane import longest_silence
 from policies.facts.redis import (
     MASTER,
     REPLICA,
@@ -131,10 +131,9 @@ def _covered(peers: Iterable[Peer]) -> set[int]:
 
 def _ranges(numbers: set[int]) -> list[str]:
     """``0-99``, ``7``."""
-    ordered = sorted(numbers)
-    starts = [n for n in ordered if n - 1 not in numbers]
-    ends = [n for n in ordered if n + 1 not in numbers]
-    return [f"{a}-{b}" if a != b else str(a) for a, b in zip(starts, ends, strict=True)]
+    starts = [n for n in sorted(numbers) if n - 1 not in numbers]
+    ranges = [(a, next(n for n in range(a, SLOTS) if n + 1 not in numbers)) for a in starts]
+    return [f"{a}-{b}" if a != b else str(a) for a, b in ranges]
 
 
 def spread(cluster: RedisCluster, _limits: Limits) -> Iterator[Finding]:
@@ -272,24 +271,20 @@ def _gap(failover: RedisFailover, shard: Shard, gap: float, *, resumed: bool) ->
         return f"writes stopped for at least {gap:.2f} s and had not resumed when watching ended ({error})"
     if shard.master != failover.member:
         return f"longest pause between writes {gap:.2f} s ({error})"
-    timers = ", ".join(f"{name} {seconds:g} s" for name, seconds in failover.timers.items())
+    timers = ", ".join(f"{name} {seconds:g} s" for name, seconds in sorted(failover.timers.items()))
     taken = shard.master_after or "nobody known"
     how = "it came back itself" if taken == shard.master else f"{taken} took over"
     return f"writes stopped for {gap:.2f} s ({error}; {timers}), then {how}"
 
 
 def _longest_silence(failover: RedisFailover, shard: Shard) -> tuple[float, bool] | None:
-    """Its length, and whether an acknowledgement ended it; None where none came before the fault.
-
-    The end of watching ends a silence, too.
-    """
-    acknowledged = sorted(write.answered for write in failover.writes_of(shard.master) if write.acknowledged)
-    before = sum(at <= failover.injected_at for at in acknowledged)
-    if not before:
+    """Its length, and whether an acknowledgement ended it; None where none came before the fault."""
+    writes = failover.writes_of(shard.master)
+    silence = longest_silence(writes, failover.injected_at, failover.ended_at)
+    if silence is None:
         return None
-    instants = [*acknowledged[before - 1 :], max(failover.ended_at, acknowledged[-1])]
-    start, end = max(pairwise(instants), key=lambda stretch: stretch[1] - stretch[0])
-    return end - start, start != acknowledged[-1]
+    start, end = silence
+    return end - start, any(write.acknowledged and write.answered > start for write in writes)
 
 
 def sessions(failover: RedisFailover, _limits: Limits) -> Iterator[Finding]:

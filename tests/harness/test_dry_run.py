@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.checks import source
+from harness.dry_run import PLANS
 from policies.facts.base import Cause
 from reports.model import Verdict
 from reports.runs import stored_runs
@@ -59,3 +61,7 @@ def test_it_cannot_resume(deployment: Deployment, served: list[Asked]) -> None: 
     result = deployment.run(SUITE, "--dry-run", "--resume")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--dry-run breaks nothing and has nothing to resume*"])
+
+
+def test_every_fault_of_the_suites_has_a_plan() -> None:
+    assert {check.disrupts for check in source().checks.values() if check.disrupts} == set(PLANS)

@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 
 from fixtures.kubernetes import Access
 from harness.cli import app
+from policies.catalogue import load_catalogue
+from policies.profiles import load_profile
 from targets.model import load_target
 from tests.unit.small_server import Asked, SmallServer, granting, serving
 
@@ -142,11 +144,10 @@ def test_what_the_target_leaves_out_is_said(tmp_path: Path, section: str, clause
 def test_a_fault_that_is_not_permitted_is_said(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with deployment() as server:
         found = told(target_at(tmp_path, server.url, **changes), "--kind", "disrupt")
-    assert {clause for clause, said in stopped(found).items() if said["kind"] == "disrupt"} == {
-        ("1.1", "write-gap"),
-        ("1.1", "acknowledged-writes"),
-        ("1.1", "pods-untouched"),
-    }
+    catalogue = load_catalogue()
+    checked = load_profile("nightly", catalogue).must_pass
+    faults = {(r, c.slug) for r in checked for c in catalogue.requirement(r).clauses if c.kind == "disrupt"}
+    assert {clause for clause, said in stopped(found).items() if said["kind"] == "disrupt"} == faults
     assert words in found["disruptions"][0]["why_not"]
 
 

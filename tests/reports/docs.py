@@ -117,10 +117,10 @@ def _case(clause: str, name: str) -> Case:
 
 def _cases(*chosen: tuple[str, str]) -> list[Case]:
     """A case of each clause that has a check: the one chosen, or else the first that passes."""
-    own = {clause: _case(clause, name) for clause, name in chosen}
+    own = {(case.requirement, case.clause): case for case in (_case(*each) for each in chosen)}
     passing = [case for case in all_cases() if case.expect == "passed" and not case.overrides]
     fine = {(case.requirement, case.clause): case for case in reversed(passing)}
-    return [own.get(clause, fine[requirement, clause]) for requirement, clause in CLAUSES]
+    return [own.get(name, fine[name]) for name in CLAUSES]
 
 
 def main(lab: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from policies.catalogue import Catalogue, Clause, Requirement
-from policies.facts.base import Cause, Unseen
+from policies.facts.base import Cause, Fact, Unseen
 from policies.facts.control_plane import ControlPlaneOutage, Event, PodIdentity, Write
 from policies.facts.declared import Declared
 from policies.finding import Finding
@@ -18,6 +18,7 @@ from policies.waivers import Waiver, Waivers
 from reports.html import render
 from reports.model import ClauseResult, Emulated, RunSummary, Verdict
 from reports.store import PAGE, RunStore
+from reports.timeline import Watched, watched
 
 START = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 CHECKED = ("1.1", "1.3", "1.4", "10.1")
@@ -27,6 +28,13 @@ NODES = ("cp1", "cp2", "cp3", "w1", "w2", "w3")
 LOOSENED = {"1.1": {"api_write_gap": 45.0}}
 
 Made = tuple[Verdict, Cause | None, tuple[Finding, ...], str]
+
+
+def drawn_of(fact: Fact) -> Watched:
+    """What there is to draw of an observation."""
+    seen = watched(fact)
+    assert seen is not None
+    return seen
 
 
 def outage(gap_s: float = 3.2, unseen: Unseen | None = None) -> ControlPlaneOutage:

@@ -21,7 +21,8 @@ from reports.html import render
 from reports.markup import tag, visible
 from reports.store import RunStore
 from reports.timeline import WIDTHS, timeline
-from tests.reports.example import HOSTILE, LOOSENED, healthy, make_run, outage, summarise, waivers
+from tests.reports.example import HOSTILE, LOOSENED, drawn_of, healthy, make_run, outage, summarise, waivers
+from tests.rules.facts import build
 
 VOID = {"br", "link", "meta"}
 
@@ -206,17 +207,42 @@ def test_the_gap_drawn_is_the_gap_judged() -> None:
     silence = outage(3.2).longest_silence
     assert silence is not None
     assert silence[1] - silence[0] == pytest.approx(3.25, abs=0.06)
-    drawn = timeline(outage(3.2), Limit("api_write_gap", 30, "s", "at_most"))
+    drawn = timeline(drawn_of(outage(3.2)), Limit("api_write_gap", 30, "s", "at_most"))
     assert drawn.count("<svg") == len(WIDTHS)
     assert "3.25 s, at most 30 s" in drawn
     assert "broken" not in drawn
-    assert "broken" in timeline(outage(31), Limit("api_write_gap", 30, "s", "at_most"))
+    assert "broken" in timeline(drawn_of(outage(31)), Limit("api_write_gap", 30, "s", "at_most"))
 
 
 def test_without_an_acknowledged_write_no_gap_is_drawn() -> None:
     silent = replace(outage(), writes=tuple(replace(w, acknowledged=False) for w in outage().writes))
     assert silent.longest_silence is None
-    assert 'class="gap"' not in timeline(silent, None)
+    assert 'class="gap"' not in timeline(drawn_of(silent), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "gap"),
+    [
+        ("postgres_failover", "db-1 was killed at 10.0 s. ", "22.00 s, at most 30 s"),
+        ("postgres_node_loss", "w1 with db-1 was cut off from", "22.00 s, at most 30 s"),
+        ("redis_failover", "redis-0 was killed and kept down from", "22.00 s, at most 30 s"),
+    ],
+)
+def test_every_fault_under_a_writer_is_drawn(kind: str, told: str, gap: str) -> None:
+    seen = drawn_of(build(kind, {"silent": [[11, 32]]}))
+    drawn = timeline(seen, Limit("gap", 30, "s", "at_most"))
+    assert told in drawn
+    assert gap in drawn
+    assert drawn.count("<svg") == len(WIDTHS)
+
+
+def test_the_time_of_a_check_stands_beside_what_the_system_itself_needed() -> None:
+    events = [{"at": 10.0, "what": "killed"}, {"at": 60.0, "what": "db-1 streams as a replica"}]
+    seen = drawn_of(build("postgres_failover", {"events": events, "timers": {"failoverDelay": 0}}))
+    text = Reader(timeline(seen, None)).text
+    assert "The system's own timersfailoverDelay 0 s" in text
+    assert "The system needed50.0 s from the fault on, until: db-1 streams as a replica" in text
+    assert "The check took75.0 s (1.50 times that)" in text
 
 
 # --- markup

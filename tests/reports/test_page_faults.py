@@ -14,7 +14,7 @@ from reports.model import RunRecord
 from reports.store import JOURNAL
 from reports.timeline import timeline
 from reports.waived import waived
-from tests.reports.example import START, healthy, make_run, outage
+from tests.reports.example import START, drawn_of, healthy, make_run, outage
 
 
 def _of_profile(record: RunRecord, profile: str) -> RunRecord:
@@ -53,7 +53,7 @@ def test_a_run_that_broke_nothing_has_no_such_section(tmp_path: Path, catalogue:
 
 def test_the_early_end_is_a_marker_of_the_drawing(tmp_path: Path, catalogue: Catalogue) -> None:
     (one,) = faults_of(make_run(tmp_path, catalogue).path)
-    alone, journalled = timeline(outage(), None), timeline(outage(), None, one)
+    alone, journalled = timeline(drawn_of(outage()), None), timeline(drawn_of(outage()), None, one)
     assert journalled.count('class="marker"') == alone.count('class="marker"') + 2  # one in each width
     assert "<b>49.8 s</b> ended early, since service production/api" in journalled
 

@@ -7,19 +7,22 @@ import os
 import shlex
 import subprocess
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fixtures import backups, ssh
+from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Listing
 from policies.facts.kubernetes import Meta, Node, NodeAddress, NodeStatus, Snapshot
 from targets.model import Backups, Disrupt, NodeFiles, Target, load_target
+from tests.unit.small_server import serving
 
 HOUR_S = 3600
+API = Api("https://192.0.2.1:6443")  # etcd's snapshots are asked of no API
 DATABASE = os.urandom(512) * 8
 
 
@@ -62,7 +65,7 @@ def test_the_newest_on_another_node_counts(target: Target, tmp_path: Path) -> No
     snapshot_file(tmp_path / "cp2/own.db", 1)
     snapshot_file(tmp_path / "cp3/newest.db.part", 0)
     snapshot_file(tmp_path / "w1/elsewhere.db", 0)
-    words = backups.young_enough(target, "etcd", nodes(), {"node": "cp2"})
+    words = backups.young_enough(target, API, "etcd", nodes(), {"node": "cp2"})
     assert words == f"cp1:{tmp_path}/cp1/with space.db is 5.0 h old, at most 26 h are allowed, its hash holds"
 
 
@@ -85,7 +88,7 @@ def test_no_other_is_good_enough(
     snapshot_file(file, hours, DATABASE + hashlib.sha256(DATABASE).digest() if content is None else content)
     (tmp_path / "cp3").mkdir()
     with pytest.raises(Unobservable) as caught:
-        backups.young_enough(target, "etcd", nodes(), {"node": "cp2"})
+        backups.young_enough(target, API, "etcd", nodes(), {"node": "cp2"})
     assert caught.value.unseen.cause is Cause.UNSAFE
     assert words in caught.value.unseen.detail
     assert "etcdctl snapshot save" in caught.value.unseen.remedy
@@ -94,4 +97,40 @@ def test_no_other_is_good_enough(
 def test_a_backup_that_lies_only_on_the_node_itself_is_none(target: Target, tmp_path: Path) -> None:
     snapshot_file(tmp_path / "cp2/own.db", 1)
     with pytest.raises(Unobservable, match=r"etcd snapshots on cp1: no file \*\.db"):
-        backups.young_enough(target, "etcd", nodes(), {"node": "cp2"})
+        backups.young_enough(target, API, "etcd", nodes(), {"node": "cp2"})
+
+
+# --- PostgreSQL
+
+
+def made(name: str, hours: float, phase: str = "completed", cluster: str = "finbot-db") -> dict[str, Any]:
+    """A Backup object that ended so long ago."""
+    stopped = datetime.now(UTC) - timedelta(hours=hours)
+    status = {"phase": phase, "stoppedAt": stopped.isoformat(timespec="seconds")}
+    return {"metadata": {"name": name}, "spec": {"cluster": {"name": cluster}}, "status": status}
+
+
+def newest(*found: dict[str, Any], pod: str = "finbot-db-1") -> str:
+    """What is said of the newest before a pod is killed."""
+    with serving(lambda _: (200, {"items": list(found)})) as server:
+        parameters = {"namespace": "production", "pod": pod, "uid": "u"}
+        return backups.young_enough(load_target("lab"), Api(server.url), "postgres", nodes(), parameters)
+
+
+def test_the_newest_complete_backup_of_the_database_counts() -> None:
+    words = newest(made("old", 30), made("good", 5), made("running", 0, "running"), made("other", 1, cluster="x"))
+    assert words == "good is 5.0 h old, at most 26 h are allowed"
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [([], "there is none that is complete"), ([made("a", 1, "failed")], "none"), ([made("a", 27)], "a is 27.0 h old")],
+)
+def test_without_a_young_backup_no_instance_is_harmed(found: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(Unobservable, match=words) as caught:
+        newest(*found)
+    assert caught.value.unseen.cause is Cause.UNSAFE
+
+
+def test_what_holds_no_data_of_the_database_needs_no_backup() -> None:
+    assert newest(pod="redis-0") == "none is needed: no instance of the database is touched"

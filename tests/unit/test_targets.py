@@ -79,7 +79,7 @@ def changed(folder: Path, old: str, new: str) -> Path:
         ),
         ("overlay:", "overlaid:", 'network.overlaid: unknown key. Did you mean "overlay"?'),
         ("allowed: true", "allowed: yes", 'disrupt.allowed: expected true or false; found "yes".'),
-        ("max_seconds: 90", "max_seconds: 0", "disrupt.max_seconds: input should be greater than or equal to 1"),
+        ("max_seconds: 150", "max_seconds: 0", "disrupt.max_seconds: input should be greater than or equal to 1"),
         ("port: 9093", "port: 99999", "monitoring.alertmanager.port: input should be less than or equal to 65535"),
         (
             "    production: {",

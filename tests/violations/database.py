@@ -125,6 +125,11 @@ def selecting(lab: Lab, service: str, selector: dict[str, str]) -> Iterator[None
         yield
 
 
+def ready(pod: Object) -> bool:
+    """Whether its kubelet calls it so."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
 @contextmanager
 def fenced(lab: Lab, pod: str) -> Iterator[None]:
     """An instance whose PostgreSQL is kept stopped, as `kubectl cnpg fencing on` does."""
@@ -134,6 +139,8 @@ def fenced(lab: Lab, pod: str) -> Iterator[None]:
         with lab.patched(CLUSTER, on, {"metadata": {"annotations": {note: None}}}):
             stopped = "if pg_isready -q; then exit 1; fi"
             lab.until(lambda: shell(lab.api, pod, stopped) == "", f"PostgreSQL in {pod} to have stopped")
+            # Its kubelet is told later; until then Services lead there, or do not any more.
+            lab.until(lambda: not ready(instances(lab)[pod]), f"{pod} to be seen as not ready")
             yield
     finally:
         healed(lab)

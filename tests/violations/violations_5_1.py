@@ -33,8 +33,8 @@ def scaled_to_two(lab: Lab) -> Iterator[None]:
 @violates(
     "5.1",
     "instances",
-    r"not up: finbot-db-\d \(its pod is (not ready|ready, and nobody answers)",
-    implies=frozenset({("5.1", "streaming"), ("5.3", "read-only-service")}),
+    r"not up: finbot-db-\d \(its pod is not ready\)",
+    implies=frozenset({("5.1", "streaming")}),
     blinds=LAG | {("5.3", "slots")},
 )
 def fenced_and_forgotten(lab: Lab) -> Iterator[None]:

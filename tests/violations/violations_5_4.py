@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from fixtures.pooler import REQUEST_WITHIN_S
 from fixtures.unobservable import Unobservable
 from policies.facts.base import Cause, Unseen
-from tests.violations.database import NAMESPACE
+from tests.violations.database import NAMESPACE, ready
 from tests.violations.lab import Lab, Object
 from tests.violations.violation import violates
 from tests.violations.violations_1_1 import during_the_fault
 
 NAME: Final = "finbot-db-pooler"
+LOST: Final = r": [1-9]\d*(\.\d+)? % failed, \d+ of \d+ "
+GIVEN_UP_S: Final = 3 * REQUEST_WITHIN_S
 POOLER: Final = f"/apis/postgresql.cnpg.io/v1/namespaces/production/poolers/{NAME}"
 DEPLOYMENT: Final = f"/apis/apps/v1/namespaces/production/deployments/{NAME}"
 PODS: Final = f"cnpg.io/poolerName={NAME}"
@@ -33,11 +37,6 @@ def pods(lab: Lab) -> list[Object]:
         (pod for pod in found if "deletionTimestamp" not in pod["metadata"]),
         key=lambda pod: str(pod["metadata"]["name"]),
     )
-
-
-def ready(pod: Object) -> bool:
-    """Whether a pod is."""
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
 def rolled_out(lab: Lab, replicas: int = 2) -> bool:
@@ -234,21 +233,47 @@ def one_pooler_without_tls(lab: Lab) -> Iterator[None]:
 # --- losing one
 
 
-@violates("5.4", "pooler-loss", r": [1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
+@contextmanager
+def not_replaced(lab: Lab) -> Iterator[None]:
+    """The namespace has no room for a pod that runs on and on, until clients of a lost pooler have given up."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "seeded-violation"},
+        "spec": {"hard": {"pods": "0"}, "scopes": ["NotTerminating"]},
+    }
+    collection = f"{NAMESPACE}/resourcequotas"
+
+    def counted() -> bool:
+        return "used" in lab.get(f"{collection}/seeded-violation").get("status", {})
+
+    def make_room() -> None:
+        begun = time.monotonic()
+        lab.until(lambda: time.monotonic() - begun > GIVEN_UP_S, "clients to have given up", 2 * GIVEN_UP_S)
+        lab.delete(f"{collection}/seeded-violation")
+
+    with lab.made(collection, quota):
+        lab.until(counted, "the quota to be in force")
+        with during_the_fault(lab, make_room):
+            yield
+    healed(lab)
+
+
+@violates("5.4", "pooler-loss", LOST)
 def no_room_for_the_others_clients(lab: Lab) -> Iterator[None]:
     """Each pooler takes its own share of the clients and no more: those of the lost one find no place."""
-    with declared(lab, {"max_client_conn": "15"}):
+    with declared(lab, {"max_client_conn": "15"}), not_replaced(lab):
         yield
 
 
-@violates("5.4", "pooler-loss", r": [1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
+@violates("5.4", "pooler-loss", LOST)
 def one_server_connection_a_client(lab: Lab) -> Iterator[None]:
     """Clients keep their server connections, and one pooler alone has fewer of them than there are clients."""
-    with declared(lab, {"default_pool_size": "14"}, pool_mode="session"):
+    with declared(lab, {"default_pool_size": "14"}, pool_mode="session"), not_replaced(lab):
         yield
 
 
-@violates("5.4", "pooler-loss", r": [1-9]\d*(\.\d+)? % failed, \d+ of \d+ ")
+@violates("5.4", "pooler-loss", LOST)
 def both_go_at_once(lab: Lab) -> Iterator[None]:
     """While one pooler is away the other is deleted as well, as a drain does where no disruption budget stands."""
     names = {pod["metadata"]["name"] for pod in pods(lab)}
@@ -257,6 +282,5 @@ def both_go_at_once(lab: Lab) -> Iterator[None]:
         for name in names:
             lab.delete(f"{NAMESPACE}/pods/{name}")
 
-    with during_the_fault(lab, delete):
+    with not_replaced(lab), during_the_fault(lab, delete):
         yield
-    healed(lab)

@@ -205,7 +205,7 @@ def application_asks_for_what_is_never_stored(lab: Lab) -> Iterator[None]:
     key = next(key for key in map(str, range(100)) if not _moved(lab, member, key))
     loop = f"{redis.CLI} -r -1 -i 0.002 get {key} >/dev/null 2>&1 & echo $! >/run/redis/reader"
     try:
-        redis.shell(lab, member, f"setsid sh -c '{loop}' </dev/null >/dev/null 2>&1")
+        redis.shell(lab, member, f"sh -c '{loop}' </dev/null >/dev/null 2>&1")
         yield
     finally:
         redis.shell(lab, member, "kill $(cat /run/redis/reader); rm /run/redis/reader")
