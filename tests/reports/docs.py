@@ -68,11 +68,23 @@ def printed(command: str) -> str:
     return "\n".join(lines).strip("\n") + "\n"
 
 
+CHANGING: Final = (
+    r"\b(cp\d|w\d(, w\d)*)\b",
+    r"\b10\.231\.0\.[12]\d\b",
+    r"finbot-db-(\d|daily-\d+|pooler-\w+-\w+)\b",
+    r"\d{8}-\d{6}\.db",
+    r"\d+(\.\d+)? h old",
+    r"\b\d+ pods?,",
+)
+"""What differs from hour to hour in the lab: who leads, where pods are and what they are called, the newest backup."""
+
+
 def steady(text: str) -> str:
-    """A screen of the lab without what differs from hour to hour there: who leads, how many pods, the newest backup."""
-    for changing in (r"\bcp\d\b", r"\b10\.231\.0\.1\d\b", r"\d{8}-\d{6}\.db", r"\d+(\.\d+)? h old", r"\b\d+ pods,"):
+    """A screen of the lab without what differs from hour to hour there, and without its lines' ends."""
+    text = " ".join(text.split())
+    for changing in CHANGING:
         text = re.sub(changing, "…", text)
-    return " ".join(text.split())
+    return text
 
 
 def recorded(folder: Path) -> None:
