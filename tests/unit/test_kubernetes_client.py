@@ -357,6 +357,26 @@ def test_a_refused_token_says_who_lacks_what() -> None:
     assert "context here needs create on serviceaccounts/token in verify-system" in str(caught.value)
 
 
+@pytest.mark.parametrize(("cuts", "got"), [(1, True), (2, False)])
+def test_a_token_whose_connection_was_cut_is_asked_for_once_more(cuts: int, got: bool) -> None:
+    left = [cuts]
+
+    def reply(_: Asked) -> tuple[int, Any]:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise ConnectionAbortedError  # the server's thread ends, and with it the connection
+        return 201, {"status": {"token": "t"}}
+
+    with serving(reply) as server:
+        api = Api(server.url)
+        if got:
+            assert api.token_request("verify-system", "scanner", 600) == "t"
+        else:
+            with pytest.raises(Unobservable, match="the connection was cut before the answer"):
+                api.token_request("verify-system", "scanner", 600)
+    assert left == [-1] if got else [0]
+
+
 def test_an_access_review_asks_exactly_and_believes_only_allowed() -> None:
     def reply(asked: Asked) -> tuple[int, Any]:
         return 201, {"status": {"allowed": asked.body["spec"]["resourceAttributes"]["resource"] == "pods"}}
