@@ -47,20 +47,22 @@ class Watched:
 
 def watched(fact: Fact) -> Watched | None:
     """What there is to draw of a fact; None where it is no observation of a fault with writes."""
+    writes: Sequence[Written]
     match fact:
         case ControlPlaneOutage() if fact.writes:
-            whom, harm, silence = ("node", fact.node), f"{fact.node} was cut off", fact.longest_silence
+            writes = fact.writes
+            whom, harm = ("node", fact.node), f"{fact.node} was cut off"
             timers, wall_s = dict[str, float](), None
         case PostgresFailover() if fact.writes:
+            writes = fact.writes
             cut = fact.fault != POD_KILLED
             whom = ("node", fact.node) if cut else ("pod", fact.old_primary)
             harm = f"{fact.node} with {fact.old_primary} was cut off" if cut else f"{fact.old_primary} was killed"
-            silence, wall_s = fact.longest_silence, fact.wall_s
+            wall_s = fact.wall_s
             timers = {timer.name: timer.seconds for timer in fact.timers}
         case RedisFailover() if fact.writes:
             whom, harm = ("pod", fact.member), f"{fact.member} was killed and kept down"
-            mine = fact.writes_of(fact.member)
-            silence = longest_silence(mine, fact.injected_at, fact.ended_at)
+            writes = fact.writes_of(fact.member)
             timers, wall_s = fact.timers, None
         case _:
             return None
@@ -71,8 +73,8 @@ def watched(fact: Fact) -> Watched | None:
         injected_at=fact.injected_at,
         undone_at=fact.undone_at,
         ended_at=fact.ended_at,
-        writes=mine if isinstance(fact, RedisFailover) else fact.writes,
-        silence=silence,
+        writes=writes,
+        silence=longest_silence(writes, fact.injected_at, fact.ended_at),
         events=fact.events,
         timers=timers,
         wall_s=wall_s,

@@ -128,8 +128,9 @@ def test_a_refused_list_is_not_evaluated_where_it_is_read_and_nowhere_else(
     assert ran.passed == inspected() - readers
     for clause in readers:
         message = ran.results[clause].message
-        # Verb and resource, in our words or in the API's own.
-        assert f"`{access}`" in message or f'cannot {access.verb} resource "{access.resource}"' in message
+        # Verb and resource; where a fixture of its own lists them, in the API's words.
+        own = clause == ("5.4", "replicas")
+        assert (f'cannot {access.verb} resource "{access.resource}"' if own else f"`{access}`") in message
         assert "bootstrap/layers/30-rbac" in message
     told = re.findall(rf"scanner may not {access}(?: in \S+)?, for [^:]*: (\d+) clauses? may stay", ran.output)
     assert told, ran.output

@@ -23,7 +23,7 @@ from tests.violations.catalogue import ALL, UNTRIED, together
 from tests.violations.lab import Lab
 from tests.violations.violation import Violation
 
-DAYS: Final = 7
+DAYS: Final = 5
 """In so many days each has had its day."""
 TRIED: Final = tuple(each for each in ALL if each.id not in UNTRIED)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fixtures import backups, ssh
 from fixtures.kubernetes import Api
 from fixtures.unobservable import Unobservable
-from policies.facts.base import Cause, Listing
+from policies.facts.base import Cause, Listing, Unseen
 from policies.facts.kubernetes import Meta, Node, NodeAddress, NodeStatus, Snapshot
 from targets.model import Backups, Disrupt, NodeFiles, Target, load_target
 from tests.unit.small_server import serving
@@ -134,3 +135,9 @@ def test_without_a_young_backup_no_instance_is_harmed(found: list[dict[str, Any]
 
 def test_what_holds_no_data_of_the_database_needs_no_backup() -> None:
     assert newest(pod="redis-0") == "none is needed: no instance of the database is touched"
+
+
+def test_whether_an_instance_is_touched_has_to_be_seen() -> None:
+    hidden = Listing[Any]("pods", unseen=Unseen(Cause.FORBIDDEN, "pods", "HTTP 403"))
+    with pytest.raises(Unobservable, match="HTTP 403"):
+        backups.young_enough(load_target("lab"), API, "postgres", replace(nodes(), pods=hidden), {"node": "w1"})
