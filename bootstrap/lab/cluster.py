@@ -155,9 +155,9 @@ def _make(progress: Progress) -> None:
         for each_node in NODES:
             node.prepare(each_node, loaded["pause"].ref)
         network.create_bridge()
-    with progress.step("images unpacked once, shared by all nodes"):
-        store.unpack([image.archive for image in loaded.values()])
-        each(NODES, store.share)
+    with progress.step("images unpacked, shared by all nodes"):
+        unpacked = store.unpacked([image.archive for image in loaded.values()], artifacts)
+        each(NODES, lambda each_node: store.share(unpacked, each_node))
     with progress.step("six nodes: namespaces, containerd, sshd"):
         each(NODES, _boot)
     with progress.step("certificates, kubeconfigs and static pods by kubeadm"):
@@ -173,6 +173,7 @@ def _make(progress: Progress) -> None:
     with progress.step("access, kube-proxy, Flannel, network policies, CoreDNS"):
         _apply_manifests(loaded)
         _wait_for_nodes(label=True)
+    progress.done("Kubernetes is Ready; what runs on it follows")
     layers.write_image_values({name: image.ref for name, image in loaded.items()})
     write(COMPLETE, recipe())
     _apply_layers(progress)

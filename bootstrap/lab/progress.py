@@ -33,5 +33,5 @@ class Progress:
         self.console.print(f"[green]✓[/green] {name} [dim]{now - began:.1f} s[/dim]", soft_wrap=True)
 
     def done(self, text: str) -> None:
-        """The last line: the outcome with the whole command's time."""
+        """An outcome, with the time since the start of the command; the last one ends it."""
         self.console.print(f"[bold]{text}[/bold] [dim]({time.monotonic() - self.began:.1f} s)[/dim]", soft_wrap=True)

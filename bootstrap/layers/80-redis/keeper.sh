@@ -122,12 +122,12 @@ fi
 
 wanted='' times=0
 while true; do
-  pause 5
+  pause 10
   # What is asked for has to stand for a while: the founder may be at work, or a failover.
   now=$(next) || now=''
   if [ -n "$now" ] && [ "$now" = "$wanted" ]; then times=$((times + 1)); else times=0; fi
   wanted=$now
-  [ "$times" -ge 2 ] || continue
+  [ "$times" -ge 1 ] || continue
   case $now in
     failover) redis localhost info replication | grep -q master_link_status:up || continue ;;
     replicate*) [ "$(slots_assigned)" = 16384 ] || continue ;;
