@@ -12,7 +12,7 @@ from policies.finding import Finding
 from policies.limits import Limits
 
 RESTORED_WITHIN_S = 180.0  # a node that was cut off needs two kubelet heartbeats and its static pods a restart
-TIDY_WITHIN_S = 15.0  # a pod that was told to end has five seconds; namespaces were waited for already
+TIDY_WITHIN_S = 60.0  # a pod that was told to end has five seconds, and a busy kubelet takes its own
 
 Rule = Callable[..., Iterable[Finding]]
 

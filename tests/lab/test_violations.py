@@ -23,7 +23,7 @@ from tests.violations.catalogue import ALL, UNTRIED, together
 from tests.violations.lab import Lab
 from tests.violations.violation import Violation
 
-DAYS: Final = 5
+DAYS: Final = 7
 """In so many days each has had its day."""
 TRIED: Final = tuple(each for each in ALL if each.id not in UNTRIED)
 
@@ -49,7 +49,8 @@ def test_exactly_its_own_clause_turns_red_and_heals(violation: Violation, lab: L
     with violation.seed(lab):
         wrong = verify("run", *arguments, f"--requirement={','.join(whole)}", out=tmp_path / "wrong")
     red, blind = wrong.with_verdict(Verdict.failed), wrong.with_verdict(Verdict.not_evaluated)
-    assert (wrong.exit_code, red, blind) == (1, {clause} | violation.implies, set(violation.blinds)), wrong.output
+    assert (wrong.exit_code, red) == (1, {clause} | violation.implies), wrong.output
+    assert violation.blinds <= blind <= violation.blinds | violation.may_blind, wrong.output
     assert wrong.passed == set(wrong.results) - red - blind
     assert_tells(wrong.results[clause], violation)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,21 @@ def test_an_unknown_image_or_component_is_named(tmp_path: Path) -> None:
 def test_packages_that_a_debian_always_has_are_not_missing() -> None:
     assert "util-linux" in packages.PACKAGES
     assert "util-linux" not in packages.missing()
+
+
+def test_a_builder_that_fails_says_why_and_one_that_is_stopped_leaves_nothing_running(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        tools = build.Tools(lock.fileno())
+        with pytest.raises(LabError, match=r"Building it failed with exit code 3.*\n.*no such flag"):
+            tools.run(["sh", "-c", "echo no such flag >&2; exit 3"], "it")
+        with pytest.raises(LabError, match="none-such is not on this machine"):
+            tools.run(["none-such"], "it")
+        with ThreadPoolExecutor(1) as lane:
+            (tmp_path / "began").touch()
+            long = lane.submit(tools.run, ["sh", "-c", f"rm {tmp_path}/began; sleep 600 & wait"], "a long one")
+            while (tmp_path / "began").exists():
+                assert not long.done()
+            tools.stop()
+            assert isinstance(long.exception(timeout=10), LabError)
+        with pytest.raises(LabError, match="given up"):
+            tools.run(["true"], "the next")

@@ -29,6 +29,8 @@ class Violation:
     """Other clauses that state the same of the same thing, so that no deployment can violate just one."""
     blinds: frozenset[Clause] = frozenset()
     """Other clauses about the very thing that is now missing: they cannot be judged, and must say so."""
+    may_blind: frozenset[Clause] = frozenset()
+    """The same, where it depends on which of the system's own timers was first."""
 
     @property
     def id(self) -> str:
@@ -51,13 +53,14 @@ def violates(
     *,
     implies: frozenset[Clause] = frozenset(),
     blinds: frozenset[Clause] = frozenset(),
+    may_blind: frozenset[Clause] = frozenset(),
 ) -> Callable[[Callable[[Lab], Iterator[None]]], Seed]:
     """Registers a generator function that makes something wrong, yields, and mends it in a ``finally``."""
 
     def register(seed: Callable[[Lab], Iterator[None]]) -> Seed:
         managed = contextmanager(seed)
         name = seed.__name__.replace("_", "-")
-        VIOLATIONS.append(Violation(requirement, clause, name, managed, says, implies, blinds))
+        VIOLATIONS.append(Violation(requirement, clause, name, managed, says, implies, blinds, may_blind))
         return managed
 
     return register
