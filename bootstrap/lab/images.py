@@ -1,7 +1,8 @@
 """The lab's container images: programs that were built here, and Debian's packages where a program needs a system.
 
 - ``<cache>/images/<name>-<key>.tar`` is an image; the key is a hash of all that it is made from.
-- ``<cache>/layers/<name>-<key>.tar`` is a layer of Debian packages, shared by several images.
+- ``<cache>/layers/base-<key>.tar`` is a layer of Debian packages, shared by several images; other layers are in the
+  images alone.
 
 Debian's packages are unpacked and not configured (mmdebstrap's variant `extract`): no package manager, no service and
 no set-up script gets into an image. What the scripts would have set up and is needed, SYSTEM says. Their checksums are
@@ -297,6 +298,14 @@ def _build(
         ready.rename(image.archive)
         forget_older(image.archive.parent, recipe.name)
         report(f"image {image.ref}: {size:.0f} MB, {time.monotonic() - began:.1f} s")
+    _forget_layers()
+
+
+def _forget_layers() -> None:
+    """What is in an image now, and below no other one."""
+    for file in (cache() / "layers").iterdir():
+        if file.name.rpartition("-")[0] != "base":
+            file.unlink()
 
 
 def _program(artifacts: Artifacts, name: str) -> Entry:
