@@ -36,9 +36,9 @@ AT_ONCE = 2
 """Modules built side by side: what one has to fetch, or to link alone, the other compiles meanwhile."""
 GOGC = "300"
 """The compiler collects its garbage a third as often: a sixth of its time is gained for memory it soon gives back."""
-DISK_GB = 20
-"""Free disk a build asks for; all components from nothing were seen to take 13 at the peak."""
-DISK_EMPTY_GB = 11
+DISK_GB = 25
+"""Free disk a build asks for."""
+DISK_EMPTY_GB = 18
 """Go's caches are emptied between two modules when they have grown beyond this; unpacked, they never shrink."""
 KEPT = 2
 """Builds of one component that stay: the one in use and the one before, for a look back costs nothing then."""
@@ -123,7 +123,7 @@ class Pins:
 
 @dataclass(frozen=True)
 class Artifacts:
-    """What has been built."""
+    """What has been built, or will be."""
 
     components: Mapping[str, Component]
 
@@ -299,13 +299,18 @@ def is_built(names: Iterable[str] | None = None) -> bool:
     return all(component.path().is_file() for component in pins().chosen(names))
 
 
+def planned(names: Iterable[str] | None) -> Artifacts:
+    """What build() returns, whether it is built or not."""
+    return Artifacts({component.name: component for component in pins().chosen(names)})
+
+
 def build(names: Iterable[str] | None, report: Report) -> Artifacts:
     """Build what is not in the cache yet. Components of one module share its downloads and compiled packages.
 
     Raises PinsError for bad pins, LabError when disk is short or a build fails. Ctrl-C leaves what was finished.
     """
     chosen = pins().chosen(names)
-    artifacts = Artifacts({component.name: component for component in chosen})
+    artifacts = planned(names)
     if _workplace().exists() or not all(component.path().is_file() for component in chosen):
         with exclusive(report) as lock:
             if _workplace().exists():  # left by a build that was killed: its lock is free
@@ -323,15 +328,16 @@ def _workplace() -> Path:
 
 
 @contextmanager
-def exclusive(report: Report) -> Iterator[int]:
+def exclusive(report: Report, name: str = "lock") -> Iterator[int]:
     """One builder at a time, of this or any other checkout; yields the open lock. Waits for the other one."""
     cache().mkdir(parents=True, exist_ok=True)
-    lock = os.open(cache() / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    file = cache() / name
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report(f"another build holds {cache() / 'lock'}; waiting for its end")
+            report(f"another build holds {file}; waiting for its end")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
     finally:

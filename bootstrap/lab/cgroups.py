@@ -19,6 +19,11 @@ from bootstrap.lab.waiting import wait_until
 KUBELET_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 MOUNT_OPTIONS = {"rw", "ro", "relatime", "noatime", "nosuid", "nodev", "noexec", "xattr", "seclabel", "clone_children"}
 """What stands beside the controllers' names in the options of a cgroup mount."""
+LAB_WEIGHT = 4
+"""Of the processor, against any other program of the machine: six nodes are one group, and together would else get no
+more than one busy program does."""
+WEIGHTS = {"cpu.shares": 1024, "cpu.weight": 100}
+"""A group's file, by version of cgroups, and what is usual in it."""
 END_TIMEOUT_S = 20.0
 """SIGKILL is certain, but a process in the middle of disk writes ends only after them."""
 
@@ -72,6 +77,9 @@ class Cgroup:
                     (path / "cgroup.subtree_control").write_text(wanted)
                 parent, path = path, path / part
                 path.mkdir(exist_ok=True)
+                for name, usual in WEIGHTS.items():
+                    if parent == point and (path / name).exists():
+                        (path / name).write_text(str(usual * LAB_WEIGHT))
                 if controller == "cpuset":
                     # A new cpuset is empty and takes no process before it has processors and memory nodes.
                     for name in ("cpuset.cpus", "cpuset.mems"):

@@ -142,7 +142,7 @@ def _make(progress: Progress) -> None:
     if missing:
         with progress.step(f"Debian packages: {', '.join(missing)}"):
             packages.install(progress.say)
-    with progress.step("binaries from pinned sources"):
+    with progress.step("binaries from pinned sources"), images.debian_beside(build.planned(None), progress.say):
         artifacts = build.build(None, progress.say)
     with progress.step("images"):
         loaded = images.build_images(artifacts, None, progress.say)

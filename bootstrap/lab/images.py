@@ -19,6 +19,7 @@ import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,7 @@ from bootstrap.lab.oci import Entry, Layer, layer, write_archive, write_layer
 RELEASE = "bookworm"
 RECIPE = 2
 """Part of every key: raise it when this module changes what comes out."""
+WORKPLACE = "build-images"
 DEBIAN_TIMEOUT_S = 600
 """Fetching and unpacking takes half a minute; a mirror that stalls is told apart from a slow one."""
 
@@ -238,17 +240,47 @@ def build_images(artifacts: Artifacts, names: Iterable[str] | None, report: Repo
     if unknown:
         raise LabError(f"There is no image {', '.join(unknown)}; there are {', '.join(each.name for each in RECIPES)}.")
     images = {recipe.name: _image(recipe, artifacts) for recipe in recipes}
-    workplace = cache() / "build-images"
-    if workplace.exists() or not all(image.archive.is_file() for image in images.values()):
-        with exclusive(report):
-            shutil.rmtree(workplace, ignore_errors=True)  # left by a build that was killed
-            try:
-                _build(recipes, images, artifacts, workplace, report)
-            finally:
-                shutil.rmtree(workplace, ignore_errors=True)
+    if (cache() / WORKPLACE).exists() or not all(image.archive.is_file() for image in images.values()):
+        with _workplace(report) as workplace:
+            _build(recipes, images, artifacts, workplace, report)
     for image in images.values():
         os.utime(image.archive)  # used last: stays when older ones go
     return images
+
+
+@contextmanager
+def debian_beside(artifacts: Artifacts, report: Report) -> Iterator[None]:
+    """Fetch and unpack Debian's packages for the images that are missing, while something else is done.
+
+    Raises LabError at the end when they cannot be had.
+    """
+    missing = [
+        recipe for recipe in RECIPES if recipe.packages is not None and not _image(recipe, artifacts).archive.is_file()
+    ]
+
+    def fetch() -> None:
+        with _workplace(report) as workplace:
+            _debian_layers(missing, workplace, report)
+
+    with ThreadPoolExecutor(1) as beside:
+        done = beside.submit(fetch) if missing else None
+        yield
+        if done is not None:
+            done.result()
+
+
+@contextmanager
+def _workplace(report: Report) -> Iterator[Path]:
+    """A folder for what is half done; one maker of images at a time. Go's programs are built under another lock."""
+    folder = cache() / WORKPLACE
+    with exclusive(report, "images.lock"):
+        shutil.rmtree(folder, ignore_errors=True)  # left by a build that was killed
+        for each in (folder, cache() / "images", cache() / "layers"):
+            each.mkdir(exist_ok=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _image(recipe: Recipe, artifacts: Artifacts) -> Image:
@@ -273,8 +305,6 @@ def _image(recipe: Recipe, artifacts: Artifacts) -> Image:
 def _build(
     recipes: Iterable[Recipe], images: Mapping[str, Image], artifacts: Artifacts, workplace: Path, report: Report
 ) -> None:
-    for folder in (workplace, cache() / "images", cache() / "layers"):
-        folder.mkdir(exist_ok=True)
     missing = [recipe for recipe in recipes if not images[recipe.name].archive.is_file()]
     on_debian = [recipe for recipe in missing if recipe.packages is not None]
     debian = _debian_layers(on_debian, workplace, report) if on_debian else {}

@@ -20,6 +20,7 @@ from harness.injection import Injector
 from harness.interrupts import Interrupts
 from harness.journal import Journal
 from harness.lease import Lease
+from harness.restoration import TIDY_WITHIN_S, prove_restored
 from policies.catalogue import load_catalogue
 from policies.facts.postgres_failover import PostgresFailover
 from policies.limits import Limits
@@ -97,10 +98,13 @@ def main(times: int) -> int:
             )
     finally:
         breaking.lease.release()
-    left = [name for name in leftovers(lab.api) if breaking.run in name]
+    # What was told to end has its time to do so, as after a run.
+    left = prove_restored(
+        (), dict, lambda: [name for name in leftovers(lab.api) if breaking.run in name], TIDY_WITHIN_S, lambda _: None
+    )
     print(
         f"{len(gaps)} failovers: gap median {statistics.median(gaps):.2f} s, longest {max(gaps):.2f} s; "
-        f"{losses} rows lost; left over: {', '.join(left) or 'nothing'}"
+        f"{losses} rows lost; {', '.join(left) or 'nothing left over'}"
     )
     return 1 if losses or left else 0
 

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from typer.testing import CliRunner
 
 from bootstrap.lab import layout, pki, preflight, status
-from bootstrap.lab.cgroups import Cgroup
+from bootstrap.lab.cgroups import LAB_WEIGHT, WEIGHTS, Cgroup
 from bootstrap.lab.cli import app
 from bootstrap.lab.commands import run
 from bootstrap.lab.errors import LabError
@@ -112,6 +112,17 @@ def test_a_group_that_is_not_there_has_nothing() -> None:
     group = Cgroup("finbot-lab-test-nowhere")
     assert not group.exists()
     assert (group.pids(), group.processes(), group.memory_bytes(), group.cpu_seconds()) == (set(), {}, 0, 0.0)
+
+
+def test_a_group_at_the_top_weighs_more_than_a_program_beside_it_and_those_within_are_equals() -> None:
+    top, node = Cgroup("finbot-lab-test-weight"), Cgroup("finbot-lab-test-weight/node")
+    node.create()
+    try:
+        file, usual = next((name, usual) for name, usual in WEIGHTS.items() if (node.path("cpu") / name).exists())
+        weights = [int((group.path("cpu") / file).read_text()) for group in (top, node)]
+    finally:
+        top.remove()
+    assert weights == [usual * LAB_WEIGHT, usual]
 
 
 @pytest.mark.parametrize(("address", "free"), [("127.0.0.1", True), ("0.0.0.0", False)])  # noqa: S104
