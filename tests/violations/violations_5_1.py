@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Final
 
 from tests.violations import database
@@ -116,6 +117,9 @@ def nodes_are_given_more_time(lab: Lab) -> Iterator[None]:
             edit = f"sed 's/^    - --leader-elect=true$/&\\n{flag}/' {CONTROLLER_MANAGER}"
             machine.sh(f"{edit} > /root/new && mv /root/new {CONTROLLER_MANAGER}")
         lab.until(lambda: _patient(lab) == len(machines), "the controller managers to be started anew", 180)
+        # While none of them leads, no Service follows its pods: a failover would last longer for that reason too.
+        since = datetime.now(UTC)
+        lab.until(lambda: _led(lab) > since, "one of them to lead", 60)
         yield
 
 
@@ -124,6 +128,12 @@ def _patient(lab: Lab) -> int:
     pods = lab.items("/api/v1/namespaces/kube-system/pods", "component=kube-controller-manager")
     flags = [" ".join(pod["spec"]["containers"][0]["command"]) for pod in pods if _ready(pod)]
     return sum("node-monitor-grace-period=200s" in each for each in flags)
+
+
+def _led(lab: Lab) -> datetime:
+    """When the controller manager that leads last said so."""
+    lease = lab.get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager")
+    return datetime.fromisoformat(lease["spec"]["renewTime"])
 
 
 def _ready(pod: Object) -> bool:
