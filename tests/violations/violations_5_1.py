@@ -111,23 +111,30 @@ def nodes_are_given_more_time(lab: Lab) -> Iterator[None]:
     machines = [lab.machine(name) for name in ("cp1", "cp2", "cp3")]
     with ExitStack() as back:
         back.callback(lab.settle)
+        back.callback(_started_anew, lab, patient=False)
         for machine in machines:
             back.enter_context(machine.changed(CONTROLLER_MANAGER))
             flag = "    - --node-monitor-grace-period=200s"
             edit = f"sed 's/^    - --leader-elect=true$/&\\n{flag}/' {CONTROLLER_MANAGER}"
             machine.sh(f"{edit} > /root/new && mv /root/new {CONTROLLER_MANAGER}")
-        lab.until(lambda: _patient(lab) == len(machines), "the controller managers to be started anew", 180)
-        # While none of them leads, no Service follows its pods: a failover would last longer for that reason too.
-        since = datetime.now(UTC)
-        lab.until(lambda: _led(lab) > since, "one of them to lead", 60)
+        _started_anew(lab, patient=True)
         yield
 
 
-def _patient(lab: Lab) -> int:
-    """How many controller managers run with the flag."""
-    pods = lab.items("/api/v1/namespaces/kube-system/pods", "component=kube-controller-manager")
-    flags = [" ".join(pod["spec"]["containers"][0]["command"]) for pod in pods if _ready(pod)]
-    return sum("node-monitor-grace-period=200s" in each for each in flags)
+def _started_anew(lab: Lab, *, patient: bool) -> None:
+    """Wait until all controller managers run with the flag, or all without it, and one of them leads.
+
+    While none does, no Service follows its pods, and a failover lasts longer for that reason too.
+    """
+
+    def so() -> bool:
+        pods = lab.items("/api/v1/namespaces/kube-system/pods", "component=kube-controller-manager")
+        flags = [" ".join(pod["spec"]["containers"][0]["command"]) for pod in pods if _ready(pod)]
+        return [("node-monitor-grace-period=200s" in each) is patient for each in flags] == [True] * 3
+
+    lab.until(so, "the controller managers to be started anew", 180)
+    since = datetime.now(UTC)
+    lab.until(lambda: _led(lab) > since, "one of them to lead", 60)
 
 
 def _led(lab: Lab) -> datetime:
